@@ -1,0 +1,56 @@
+"""The command-line manners of every script: one-line errors, exit statuses, help."""
+
+import argparse
+import sys
+
+
+class InputError(Exception):
+    """Bad input. The message says what is wrong, where, and what to do about it."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """argparse with the script's docstring as its help, and errors of one line."""
+
+    def __init__(self, description):
+        super().__init__(
+            description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+        )
+
+    def error(self, message):
+        print(f"{self.prog}: error: {message} (see {self.prog} --help)", file=sys.stderr)
+        sys.exit(2)
+
+
+def positive(text):
+    """argparse type: a whole number of at least 1."""
+    return _whole_number(text, 1)
+
+
+def seed(text):
+    """argparse type: a whole number of at least 0 and below 2**32, which is what NumPy takes."""
+    return _whole_number(text, 0)
+
+
+def _whole_number(text, least):
+    if not (text.isascii() and text.isdigit() and least <= int(text) < 2**32):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+    return int(text)
+
+
+def run(main):
+    """Call main() as a script: status 0 when done, 2 for bad input, 130 for Ctrl-C.
+
+    An OSError (a full disk, a folder that can't be written) names its file
+    already, so it is bad input too. Anything else is our mistake and keeps
+    its traceback.
+    """
+    prog = sys.argv[0].rsplit("/", 1)[-1]
+    try:
+        main()
+    except (InputError, OSError) as error:
+        message = " ".join(str(error).split())
+        print(f"{prog}: error: {message}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(f"\n{prog}: interrupted; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,125 @@
+"""Files that are whole or absent, and photos that are what they claim to be."""
+
+import contextlib
+import hashlib
+import io
+import json
+import os
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from PIL import Image
+from tqdm import tqdm
+
+from cli import InputError
+
+
+@contextlib.contextmanager
+def replacing(path):
+    """Yield a temporary path beside `path`; on success it takes the place of `path`.
+
+    Whatever stops the writer, `path` is then either the old file or the new
+    one, never a part. The temporary name keeps the ending, because Keras
+    insists on `.weights.h5`.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    try:
+        yield temporary
+        with open(temporary, "rb") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path, value):
+    """Write `value` as indented JSON, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1) + "\n")
+
+
+def make_writable_folder(folder):
+    """Create `folder` if need be and prove that it can be written to.
+
+    Raises InputError: better now than after fifty epochs.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(
+            f"{folder}: can't write there ({error.strerror}); "
+            "make it writable or name another folder"
+        ) from error
+
+
+def sha256(path):
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def photo_problem(content):
+    """Why these bytes can't be decoded as a picture, or None if they can."""
+    try:
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.load()
+    # Broken files make Pillow raise nearly anything: OSError, SyntaxError, ValueError, ...
+    except Exception as error:
+        if not content:
+            return "the file is empty"
+        if isinstance(error, Image.UnidentifiedImageError):
+            return "the file is not a picture"
+        return str(error)
+    return None
+
+
+def photo_digests(paths):
+    """SHA-256 of every photo's bytes, in the order of `paths`.
+
+    Every photo is decoded once, so that a broken one stops the run here and
+    not in the middle of an epoch. Raises InputError naming the broken ones.
+    """
+
+    def look_at(path):
+        content = Path(path).read_bytes()
+        return hashlib.sha256(content).hexdigest(), photo_problem(content)
+
+    with ThreadPoolExecutor() as threads:
+        checked = list(
+            tqdm(
+                threads.map(look_at, paths),
+                desc="Checking photos",
+                total=len(paths),
+                unit="photo",
+                leave=False,
+                disable=None,
+            )
+        )
+    broken = [f"{path} ({p})" for path, (_, p) in zip(paths, checked, strict=True) if p]
+    if broken:
+        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        raise InputError(
+            f"can't read {', '.join(broken[:3])}{more}; repair or remove before training"
+        )
+    return [digest for digest, _ in checked]
+
+
+def data_set_digest(names, digests):
+    """One SHA-256 for a set of photos: that of its sorted sha256sum listing.
+
+    names: paths below the train or validation folder, such as `cats/cat.0.jpg`.
+    digests: SHA-256 of each of these files, in hexadecimal.
+    """
+    lines = sorted(zip(names, digests, strict=True))
+    listing = "".join(f"{digest}  {name}\n" for name, digest in lines)
+    return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def read_manifest(path):
+    """A `sha256sum` listing as a dict {relative path: SHA-256 in hexadecimal}."""
+    lines = Path(path).read_text().splitlines()
+    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}

@@ -1,0 +1,154 @@
+"""The article's third experiment: fine-tuning VGG16's last convolutional block.
+
+Puts the classifier of bottleneck.py on top of VGG16's convolutional base, freezes
+all of it but the last block, and trains for 50 epochs with augmentation and a very
+slow learning rate. Reads weights/bottleneck_fc_model.weights.h5, writes
+weights/fine_tuned.weights.h5 and a line of results/runs.jsonl. The article reports
+a validation accuracy of 0.94. Interrupted, it goes on from its last whole epoch when
+started again.
+"""
+
+import backend  # noqa: F401  first, it sets Keras up
+import keras
+
+import cli
+import images
+import runs
+import vgg16
+from bottleneck import build_top_model
+from cli import InputError
+
+IMAGE_SIZE = (150, 150)  # height and width; that of the bottleneck features
+EPOCHS = 50  # the article's
+BATCH_SIZE = 32  # the article's; only the code's edit of 2017 says 16
+
+# The layers before block5_conv1. The article froze 25: it built VGG16 by hand, with its
+# zero-padding as layers of their own. In today's VGG16, 25 would freeze everything.
+FROZEN_LAYERS = 15
+
+LEARNING_RATE = 1e-4  # very slow, so as not to wreck the previously learned features
+MOMENTUM = 0.9
+
+# The article's augmentation; images.AUGMENTATION tells what became of its meaning.
+SHEAR_RANGE = 0.2
+ZOOM_RANGE = 0.2
+HORIZONTAL_FLIP = True
+
+
+def build_model(base, top_model_weights_path):
+    """VGG16's convolutional base with the trained classifier on top, ready to fine-tune."""
+    # build a classifier model to put on top of the convolutional model
+    top_model = build_top_model(base.output_shape[1:])
+    # note that it is necessary to start with a fully-trained classifier: the large
+    # gradients of a random one would wreck the base's weights
+    top_model.load_weights(top_model_weights_path)
+
+    # add the model on top of the convolutional base
+    model = keras.Model(inputs=base.input, outputs=top_model(base.output))
+
+    # set the layers up to the last conv block to non-trainable
+    for layer in model.layers[:FROZEN_LAYERS]:
+        layer.trainable = False
+    return model
+
+
+def check_top_model(path, top, arguments, data):
+    """Raise InputError where the top model in `path` is not of this run.
+
+    top: the record stored with it. Its photos, size, preprocessing, recipe and seed
+    must be this run's; that its VGG16 is, too, can be said only once that is loaded.
+    """
+    expected = {
+        "photos": (top["data"], data),
+        "image size": (tuple(top["image_size"]), IMAGE_SIZE),
+        "preprocessing": (top["preprocessing"], images.PREPROCESSING),
+        "recipe": (top["recipe"], arguments.recipe),
+        "seed": (top["seed"], arguments.seed),
+    }
+    for what, (there, here) in expected.items():
+        if there != here:
+            raise InputError(f"{path}: trained with another {what}; {remedy(arguments)}")
+
+
+def remedy(arguments):
+    """The command that makes the top model which this run needs."""
+    recipe = " RECIPE=as-printed" if arguments.recipe == "as-printed" else ""
+    return f"run `make bottleneck SEED={arguments.seed}{recipe}` or bottleneck.py alike"
+
+
+def main(argv=None):
+    """Run the experiment with the command line's options, or with those of `argv`."""
+    parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
+    parser.add_argument(
+        "--vgg16-weights",
+        metavar="FILE",
+        help='VGG16\'s weights without its top; "imagenet" downloads them '
+        "(default: those of the bottleneck features)",
+    )
+    arguments = parser.parse_args(argv)
+
+    # prepare data augmentation configuration
+    augmentation = images.augmentation(
+        arguments.recipe,
+        shear_range=SHEAR_RANGE,
+        zoom_range=ZOOM_RANGE,
+        horizontal_flip=HORIZONTAL_FLIP,
+    )
+    train_generator = images.training_generator(
+        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, augmentation
+    )
+    validation_generator = images.validation_generator(
+        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size
+    )
+    data = images.describe(train_generator, validation_generator)
+
+    top_model_weights_path = arguments.weights / "bottleneck_fc_model.weights.h5"
+    top = runs.read_model_record(top_model_weights_path, "make bottleneck")
+    check_top_model(top_model_weights_path, top, arguments, data)
+
+    vgg16_weights = arguments.vgg16_weights or top["vgg16_weights"]
+    base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
+    vgg16_sha256 = vgg16.digest(base)
+    if vgg16_sha256 != top["vgg16_sha256"]:
+        raise InputError(
+            f"{top_model_weights_path}: trained on the features of other VGG16 weights than "
+            f"{vgg16_weights}; {remedy(arguments)} with these weights"
+        )
+
+    keras.utils.set_random_seed(arguments.seed)
+    model = build_model(base, top_model_weights_path)
+    # compile the model with a SGD/momentum optimizer and a very slow learning rate
+    optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
+    model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+
+    run = runs.Run(
+        {
+            "experiment": "finetune",
+            "image_size": IMAGE_SIZE,
+            "preprocessing": images.PREPROCESSING,
+            "augmentation": augmentation,
+            "optimizer": optimizer.get_config(),
+            "frozen_layers": FROZEN_LAYERS,
+            "vgg16_weights": vgg16_weights,
+            "vgg16_sha256": vgg16_sha256,
+            "top_model": {key: top[key] for key in ("run", "epochs", "val_accuracy")},
+            "class_indices": train_generator.class_indices,
+            "data": data,
+        },
+        arguments,
+        train_generator,
+    )
+    # fine-tune the model
+    model.fit(
+        train_generator,
+        epochs=arguments.epochs,
+        initial_epoch=run.resume(model),
+        validation_data=validation_generator,
+        callbacks=[run],
+        verbose=runs.VERBOSE,
+    )
+    run.finish(model, "fine_tuned.weights.h5")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,298 @@
+"""What the three experiments share around fit(): settings, resuming, saved models, records."""
+
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import random
+import shutil
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+import tensorflow as tf
+
+import cli
+import files
+from cli import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pillow", "h5py")
+
+# A bar that moves on a terminal, one line an epoch in a log file.
+VERBOSE = 1 if sys.stdout.isatty() else 2
+
+
+def argument_parser(description, epochs, batch_size):
+    """The options that the three experiments have in common."""
+    parser = cli.ArgumentParser(description)
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=ROOT / "data",
+        metavar="FOLDER",
+        help="folder with train/CLASS/ and validation/CLASS/ (default: data)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=cli.positive,
+        default=epochs,
+        metavar="N",
+        help="passes over the training photos (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--batch-size",
+        type=cli.positive,
+        default=batch_size,
+        metavar="N",
+        help="photos a gradient step (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed",
+        type=cli.seed,
+        default=0,
+        metavar="N",
+        help="of initial weights, order, augmentation and dropout (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--as-printed",
+        dest="recipe",
+        action="store_const",
+        const="as-printed",
+        default="faithful",
+        help="give the article's constants today's meaning instead of that of 2016",
+    )
+    parser.add_argument(
+        "--weights",
+        type=Path,
+        default=ROOT / "weights",
+        metavar="FOLDER",
+        help="where weights and features are written and read (default: weights)",
+    )
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=ROOT / "results",
+        metavar="FOLDER",
+        help="where the run is added to runs.jsonl (default: results)",
+    )
+    return parser
+
+
+class Run(keras.callbacks.Callback):
+    """One training: seeds every epoch, keeps the last whole one, and is recorded at its end.
+
+    keras.callbacks.BackupAndRestore is not enough here: it forgets the history,
+    it does not restore the random state, and a kill between its two files makes
+    it train an epoch twice. Here the state is one small file that names the
+    weights it belongs to, and it is replaced in one step.
+
+    settings: everything that decides the outcome; JSON values. Two runs with the
+        same settings are the same run, so an interrupted one is found again by them.
+    arguments: of argument_parser().
+    train_generator: its order of photos is drawn anew at the start of every epoch.
+    """
+
+    def __init__(self, settings, arguments, train_generator):
+        super().__init__()
+        self.settings = {
+            "experiment": settings["experiment"],
+            "recipe": arguments.recipe,
+            "seed": arguments.seed,
+            "epochs": arguments.epochs,
+            "batch_size": arguments.batch_size,
+            **settings,
+        }
+        self.weights_folder = arguments.weights
+        self.records = arguments.results / "runs.jsonl"
+        for folder in arguments.weights, arguments.results:
+            files.make_writable_folder(folder)
+        read_records(self.records)  # a broken one is better found now than at the end
+        self.train_generator = train_generator
+        self.hardware = _hardware()
+        text = json.dumps(self.settings, sort_keys=True)
+        name = f"{settings['experiment']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        self.checkpoint = arguments.weights / "checkpoints" / name
+        self.state = {
+            "run": f"{name}-{os.urandom(4).hex()}",
+            "started": _now(),
+            "weights": None,
+            "seconds_per_epoch": [],
+            "history": {},
+        }
+
+    def resume(self, model):
+        """Load the last whole epoch into the compiled model, if there is one.
+
+        Returns the number of epochs done: fit()'s initial_epoch.
+        """
+        devices = ", ".join(self.hardware["gpus"]) or "no GPU found"
+        print(f"Running on {self.hardware['processor']}, {self.hardware['cores']} cores; {devices}")
+        try:
+            state = json.loads((self.checkpoint / "state.json").read_text())
+            # An optimizer gets its variables at the first step; unbuilt, it would skip its part.
+            model.optimizer.build(model.trainable_variables)
+            model.load_weights(self.checkpoint / state["weights"])
+        except FileNotFoundError:
+            return 0
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"{self.checkpoint}: can't resume from there ({error}); delete that folder "
+                "to start the training again"
+            ) from error
+        self.state = state
+        done = len(state["seconds_per_epoch"])
+        print(f"Resuming after epoch {done} of {self.settings['epochs']}.")
+        return done
+
+    def on_epoch_begin(self, epoch, logs=None):
+        # Each epoch's randomness depends on the seed and the epoch alone, so it makes
+        # no difference whether the epochs before it ran in this process.
+        dropout_states = [v for v in self.model.variables if v.name == "seed_generator_state"]
+        numpy_seed, python_seed, *dropout_seeds = np.random.SeedSequence(
+            [self.settings["seed"], epoch]
+        ).generate_state(2 + len(dropout_states))
+        np.random.seed(numpy_seed)  # ImageDataGenerator draws from NumPy's global generator,
+        random.seed(int(python_seed))  # fit() shuffles the batches with Python's,
+        for state, seed in zip(dropout_states, dropout_seeds, strict=True):
+            state.assign([seed, 0])  # and Dropout has its own, which save_weights() leaves out.
+        self.train_generator.on_epoch_end()  # draws a new order
+        self.epoch_started = time.perf_counter()
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.state["seconds_per_epoch"].append(round(time.perf_counter() - self.epoch_started, 2))
+        for name, value in logs.items():
+            self.state["history"].setdefault(name, []).append(_number(value))
+        self.checkpoint.mkdir(parents=True, exist_ok=True)
+        previous = self.state["weights"]
+        self.state["weights"] = f"epoch-{epoch + 1}.weights.h5"
+        with files.replacing(self.checkpoint / self.state["weights"]) as temporary:
+            self.model.save_weights(temporary)  # with the optimizer's state
+        files.write_json(self.checkpoint / "state.json", self.state)
+        if previous:
+            (self.checkpoint / previous).unlink(missing_ok=True)
+
+    def finish(self, model, name):
+        """Record the run, save the model's weights under `name`, and tell the result.
+
+        In this order, and the checkpoint goes last: whenever the end is cut
+        short, the next start of the same run makes it complete.
+        """
+        history = self.state["history"]
+        record = {
+            "run": self.state["run"],
+            **self.settings,
+            "started": self.state["started"],
+            "finished": _now(),
+            "versions": _versions(),
+            "hardware": self.hardware,
+            "seconds_per_epoch": self.state["seconds_per_epoch"],
+            "history": history,
+            "val_accuracy": history["val_accuracy"][-1],
+        }
+        if record["run"] not in {old["run"] for old in read_records(self.records)}:
+            append_record(self.records, record)
+        save_model(model, self.weights_folder / name, record)
+        shutil.rmtree(self.checkpoint)
+        print(
+            f"Validation accuracy after epoch {self.settings['epochs']}: "
+            f"{record['val_accuracy']:.4f} ({self.settings['data']['validation']['photos']} photos)"
+            f"\nModel: {_short(self.weights_folder / name)}   Record: {_short(self.records)}"
+        )
+
+
+def save_model(model, path, record):
+    """Save weights with all that it takes to use them, as two texts in the same HDF5 file.
+
+    `about/architecture` is the model's to_json(); `about/record` is the run's record,
+    whose `class_indices`, `image_size` and `preprocessing` tell how to feed the model
+    and how to read its answer. They are data sets because attributes end at 64 KiB.
+    """
+    with files.replacing(path) as temporary:
+        model.save_weights(temporary)
+        with h5py.File(temporary, "r+") as file:
+            file["about/architecture"] = model.to_json()
+            file["about/record"] = json.dumps(record)
+
+
+def read_model_record(path, command):
+    """The record that save_model() stored with a model's weights.
+
+    command: what makes that file; named in the InputError if there is no such file.
+    """
+    if not Path(path).exists():
+        raise InputError(f"{path}: no such file; `{command}` makes it")
+    try:
+        with h5py.File(path, "r") as file:
+            return json.loads(file["about/record"][()])
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(f"{path}: not a model of this repository; run `{command}`") from error
+
+
+def append_record(path, record):
+    """Add one line to a file of JSON lines, in a single write."""
+    with open(path, "a") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_records(path):
+    """All records of a file of JSON lines; none if there is no file. Raises InputError."""
+    if not Path(path).exists():
+        return []
+    records = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: not JSON; repair or remove it") from error
+    return records
+
+
+def _now():
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _number(value):
+    """A metric as JSON has it: null where it is not finite."""
+    return float(value) if np.isfinite(value) else None
+
+
+def _short(path):
+    """The path as the reader would type it."""
+    path = Path(path).resolve()
+    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+
+
+def _versions():
+    versions = {"python": platform.python_version()}
+    versions.update({name: importlib.metadata.version(name) for name in PACKAGES})
+    git = subprocess.run(
+        ["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True
+    )
+    versions["commit"] = git.stdout.strip() if git.returncode == 0 else None
+    return versions
+
+
+def _hardware():
+    gpus = [
+        tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
+        for gpu in tf.config.list_physical_devices("GPU")
+    ]
+    return {"processor": _processor(), "cores": os.cpu_count(), "gpus": gpus}
+
+
+def _processor():
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.split(":", 1)[1].strip()
+    return platform.processor() or platform.machine()

@@ -1,0 +1,81 @@
+"""VGG16's convolutional base: where its weights come from, and whether they are the right ones.
+
+Source of the network: Simonyan and Zisserman, "Very Deep Convolutional Networks
+for Large-Scale Image Recognition" (2014), arXiv 1409.1556.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import keras
+
+from cli import InputError
+
+# SHA-256 over the 26 ImageNet tensors behind the README's numbers, see digest().
+IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
+
+
+def convolutional_base(weights, image_size):
+    """VGG16 without its fully-connected layers, 13 convolutions in five blocks.
+
+    weights: a file in the layout of Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5,
+        or "imagenet" for that file as keras.applications downloads and caches it, or
+        "random" for weights that never saw a photo, always the same.
+    image_size: (height, width) in pixels, at least 32 each.
+    Returns a model from (batch, height, width, 3) to (batch, height // 32, width // 32, 512).
+    Raises InputError if the weights can't be had or are not VGG16's; warns on
+    standard error if they are not the ones behind the README's numbers.
+    """
+    input_shape = (*image_size, 3)
+    if weights == "random":
+        return _random_base(input_shape)
+    if weights != "imagenet" and not Path(weights).is_file():
+        raise InputError(f"{weights}: no such file; VGG16's weights are expected there")
+    try:
+        base = keras.applications.VGG16(
+            include_top=False, weights=str(weights), input_shape=input_shape
+        )
+    # Keras raises bare Exception for a failed download, and OSError, ValueError,
+    # KeyError or TypeError for the many ways in which a file can be another one.
+    except Exception as error:
+        if weights == "imagenet":
+            raise InputError(
+                f"can't download VGG16's weights ({error}); get the file "
+                "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5 by other means and name it: "
+                "--vgg16-weights FILE, or make VGG16_WEIGHTS=FILE"
+            ) from error
+        raise InputError(
+            f"{weights}: not the weights of VGG16 without its top ({error}); expected "
+            "Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
+        ) from error
+    if digest(base) != IMAGENET_SHA256:
+        print(
+            f"warning: {weights}: VGG16's shape, but not the ImageNet weights behind the "
+            "README's numbers; expect other accuracies",
+            file=sys.stderr,
+        )
+    return base
+
+
+def _random_base(input_shape):
+    """VGG16 as it is before any training, for machines without its weights.
+
+    He's initialisation keeps the activations' size through 13 ReLU layers;
+    Keras's default would shrink them a hundredfold.
+    """
+    base = keras.applications.VGG16(include_top=False, weights=None, input_shape=input_shape)
+    for seed, layer in enumerate(base.layers):
+        if layer.weights:
+            kernel, _ = layer.weights
+            kernel.assign(keras.initializers.HeNormal(seed=seed)(kernel.shape))
+    return base
+
+
+def digest(base):
+    """SHA-256 over the base's tensors: kernel, bias, layer by layer, float32, C order."""
+    total = hashlib.sha256()
+    for layer in base.layers:
+        for tensor in layer.get_weights():
+            total.update(tensor.astype("<f4").tobytes())
+    return total.hexdigest()
