@@ -73,10 +73,9 @@ def main(argv=None):
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
     parser.add_argument(
         "--vgg16-weights",
-        default="imagenet",
         metavar="FILE",
         help='VGG16\'s weights without its top; "imagenet" downloads them, "random" does without '
-        "(default: imagenet)",
+        "(default: the file given last, else imagenet)",
     )
     arguments = parser.parse_args(argv)
     files.make_writable_folder(arguments.weights)
@@ -91,12 +90,13 @@ def main(argv=None):
     data = images.describe(train_generator, validation_generator)
 
     # run VGG16 once over the photos; this is what prevents us from using augmentation
-    base = vgg16.convolutional_base(arguments.vgg16_weights, IMAGE_SIZE)
+    vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
+    base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
     source = {
         "class_indices": train_generator.class_indices,
         "image_size": list(IMAGE_SIZE),
         "preprocessing": images.PREPROCESSING,
-        "vgg16_sha256": vgg16.digest(base),
+        **vgg16.describe(base, vgg16_weights),
     }
     train_data = save_bottleneck_features(
         base,
@@ -125,7 +125,6 @@ def main(argv=None):
         {
             "experiment": "bottleneck",
             **source,
-            "vgg16_weights": arguments.vgg16_weights,
             "optimizer": optimizer.get_config(),
             "data": data,
         },

@@ -123,3 +123,24 @@ def read_manifest(path):
     """A `sha256sum` listing as a dict {relative path: SHA-256 in hexadecimal}."""
     lines = Path(path).read_text().splitlines()
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
+
+
+def append_record(path, record):
+    """Add one line to a file of JSON lines, in a single write."""
+    with open(path, "a") as file:
+        file.write(json.dumps(record) + "\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_records(path):
+    """All records of a file of JSON lines; none if there is no file. Raises InputError."""
+    if not Path(path).exists():
+        return []
+    records = []
+    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: not JSON; repair or remove it") from error
+    return records

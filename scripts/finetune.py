@@ -82,8 +82,8 @@ def main(argv=None):
     parser.add_argument(
         "--vgg16-weights",
         metavar="FILE",
-        help='VGG16\'s weights without its top; "imagenet" downloads them '
-        "(default: those of the bottleneck features)",
+        help='VGG16\'s weights without its top; "imagenet" downloads them, "random" does without '
+        "(default: the file given last, else imagenet)",
     )
     arguments = parser.parse_args(argv)
 
@@ -106,10 +106,10 @@ def main(argv=None):
     top = runs.read_model_record(top_model_weights_path, "make bottleneck")
     check_top_model(top_model_weights_path, top, arguments, data)
 
-    vgg16_weights = arguments.vgg16_weights or top["vgg16_weights"]
+    vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
     base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
-    vgg16_sha256 = vgg16.digest(base)
-    if vgg16_sha256 != top["vgg16_sha256"]:
+    base_description = vgg16.describe(base, vgg16_weights)
+    if base_description["vgg16_sha256"] != top["vgg16_sha256"]:
         raise InputError(
             f"{top_model_weights_path}: trained on the features of other VGG16 weights than "
             f"{vgg16_weights}; {remedy(arguments)} with these weights"
@@ -129,8 +129,7 @@ def main(argv=None):
             "augmentation": augmentation,
             "optimizer": optimizer.get_config(),
             "frozen_layers": FROZEN_LAYERS,
-            "vgg16_weights": vgg16_weights,
-            "vgg16_sha256": vgg16_sha256,
+            **base_description,
             "top_model": {key: top[key] for key in ("run", "epochs", "val_accuracy")},
             "class_indices": train_generator.class_indices,
             "data": data,

@@ -113,7 +113,7 @@ class Run(keras.callbacks.Callback):
         self.records = arguments.results / "runs.jsonl"
         for folder in arguments.weights, arguments.results:
             files.make_writable_folder(folder)
-        read_records(self.records)  # a broken one is better found now than at the end
+        files.read_records(self.records)  # a broken one is better found now than at the end
         self.train_generator = train_generator
         self.hardware = _hardware()
         text = json.dumps(self.settings, sort_keys=True)
@@ -196,8 +196,8 @@ class Run(keras.callbacks.Callback):
             "history": history,
             "val_accuracy": history["val_accuracy"][-1],
         }
-        if record["run"] not in {old["run"] for old in read_records(self.records)}:
-            append_record(self.records, record)
+        if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
+            files.append_record(self.records, record)
         save_model(model, self.weights_folder / name, record)
         shutil.rmtree(self.checkpoint)
         print(
@@ -233,27 +233,6 @@ def read_model_record(path, command):
             return json.loads(file["about/record"][()])
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not a model of this repository; run `{command}`") from error
-
-
-def append_record(path, record):
-    """Add one line to a file of JSON lines, in a single write."""
-    with open(path, "a") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def read_records(path):
-    """All records of a file of JSON lines; none if there is no file. Raises InputError."""
-    if not Path(path).exists():
-        return []
-    records = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: not JSON; repair or remove it") from error
-    return records
 
 
 def _now():

@@ -16,6 +16,33 @@ from cli import InputError
 IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
 
+def weights_file(given, folder):
+    """The weights to use: those given, else those given before, else "imagenet".
+
+    given: a file's path, "imagenet", "random", or None for whatever was used before.
+    folder: where a link named vgg16.h5 remembers the last file that was given.
+    """
+    link = folder / "vgg16.h5"
+    if given in ("imagenet", "random"):
+        return given
+    if given is None:
+        return str(link) if link.is_file() else "imagenet"
+    path = Path(given).resolve()
+    if path.is_file() and path != link.resolve():
+        temporary = folder / f".partial-{link.name}"
+        temporary.unlink(missing_ok=True)
+        temporary.symlink_to(path)
+        temporary.replace(link)
+    return given
+
+
+def describe(base, weights):
+    """What a run's record says of the base: "imagenet", "random" or "other", and its digest."""
+    sha256 = digest(base)
+    kind = "imagenet" if sha256 == IMAGENET_SHA256 else "random" if weights == "random" else "other"
+    return {"vgg16_weights": kind, "vgg16_sha256": sha256}
+
+
 def convolutional_base(weights, image_size):
     """VGG16 without its fully-connected layers, 13 convolutions in five blocks.
 

@@ -1,0 +1,146 @@
+## Usage: make TARGET [VARIABLE=value ...]
+##
+## Targets
+##   demo        all three experiments in short, on drawings; needs no photos (3 minutes)
+##   data        the article's 2,800 photos, in data/
+##   scratch     experiment 1: a small convnet from scratch (article: 0.79-0.81)
+##   bottleneck  experiment 2: a classifier on VGG16's bottleneck features (0.90-0.91)
+##   finetune    experiment 3: VGG16's last block fine-tuned (0.94)
+##   reproduce   all three, then their results beside the article's
+##   report      the table of the results so far
+##   preview     20 augmented versions of one photo, in preview/
+##   test        the tests
+##   clean       removes weights, features, checkpoints, demo/ and preview/;
+##               photos, .venv/ and results/ stay
+##
+## Variables (also from the environment)
+##   PYTHON         the Python, 3.11 to 3.13, to create .venv/ with (python3)
+##   ARCHIVE        an archive or folder of Dogs vs. Cats that you have already
+##   VGG16_WEIGHTS  VGG16's weights file, if you have it already; remembered
+##   DATA           another folder with train/CLASS/ and validation/CLASS/ (data)
+##   EPOCHS         for the experiments named on the command line (50)
+##   BATCH_SIZE     for the experiments named on the command line (32)
+##   SEED           of everything random (0)
+##   RECIPE         faithful: the constants mean what they meant in 2016;
+##                  as-printed: they mean what they mean today (faithful)
+
+PYTHON ?= python3
+ARCHIVE ?=
+VGG16_WEIGHTS ?=
+DATA ?= data
+EPOCHS ?=
+BATCH_SIZE ?=
+SEED ?= 0
+RECIPE ?= faithful
+# Recipes read them from the environment, where blanks and quotes do no harm.
+export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED RECIPE
+
+ifneq ($(filter-out faithful as-printed,$(RECIPE)),)
+$(error RECIPE=$(RECIPE): must be faithful or as-printed)
+endif
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL: # each training uses all cores by itself
+.PHONY: help demo data scratch bottleneck finetune reproduce report preview test clean FORCE
+
+help:
+	@sed -n 's/^## \{0,1\}//p' Makefile
+
+# The environment. The copy of requirements.txt is made last: it tells a whole .venv.
+VENV := .venv/requirements.txt
+RUN := .venv/bin/python
+
+$(VENV): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
+	  { echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one: make PYTHON=..." >&2; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt \
+	  $(if $(shell command -v nvidia-smi),'tensorflow[and-cuda]')
+	cp requirements.txt $@
+
+# What an output was made with, as a file that changes only when its text does: an
+# output that depends on it is made again when a variable or a photo has changed.
+.made/%: FORCE
+	@mkdir -p .made
+	@text=$$($(text)); [ -f $@ ] && [ "$$text" = "$$(cat $@)" ] || printf '%s\n' "$$text" > $@
+
+.made/common: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE"
+.made/options-%: text = echo "EPOCHS=$$EPOCHS BATCH_SIZE=$$BATCH_SIZE"
+.made/archive: text = ls -ldn "$$ARCHIVE" 2>&1
+.made/vgg16: text = ls -ldnL "$$VGG16_WEIGHTS" 2>&1
+.made/photos: text = find -H "$$DATA/train" "$$DATA/validation" -type f -exec ls -ln {} + 2>&1 | cksum
+
+# Photos: of data/ only, the rest is the user's. ARCHIVE counts where it is given.
+data: data/photos.json
+
+PREPARED := $(and $(wildcard data/train/*/*),$(wildcard data/validation/*/*))
+data/photos.json: $(if $(PREPARED),,FORCE) $(if $(ARCHIVE),.made/archive) | $(VENV)
+	$(RUN) scripts/prepare.py $(if $(ARCHIVE),"$$ARCHIVE")
+
+# Photos in data/ that make did not put there, without photos.json, are used as they are.
+ifeq ($(DATA),data)
+.made/photos: $(if $(and $(PREPARED),$(if $(ARCHIVE)$(wildcard data/photos.json),,yes)),,data/photos.json)
+endif
+
+# Experiments. EPOCHS and BATCH_SIZE are for those that are named on the command line:
+# `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
+named = $(filter $(1) reproduce,$(MAKECMDGOALS))
+settings = --data "$$DATA" --seed "$$SEED" $(if $(filter as-printed,$(RECIPE)),--as-printed) \
+  $(if $(call named,$(1)),$(if $(EPOCHS),--epochs "$$EPOCHS") $(if $(BATCH_SIZE),--batch-size "$$BATCH_SIZE"))
+vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
+
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py files.py images.py runs.py) .made/photos .made/common
+SCRATCH := weights/first_try.weights.h5
+BOTTLENECK := weights/bottleneck_fc_model.weights.h5
+FINETUNE := weights/fine_tuned.weights.h5
+
+scratch: $(SCRATCH)
+bottleneck: $(BOTTLENECK)
+finetune: $(FINETUNE)
+
+$(SCRATCH): scripts/scratch.py $(EVERYWHERE) .made/options-scratch | $(VENV)
+	$(RUN) scripts/scratch.py $(call settings,scratch)
+
+# The features, bottleneck_features_{train,validation}.npy, are made by the same command.
+$(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) \
+  $(if $(call named,bottleneck),.made/options-bottleneck) $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
+	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
+
+$(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/options-finetune | $(VENV)
+	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)
+
+reproduce: scratch bottleneck finetune report
+
+report: $(VENV)
+	@$(RUN) scripts/report.py
+
+preview: preview/contact_sheet.jpg
+
+preview/contact_sheet.jpg: scripts/preview.py scripts/images.py .made/photos .made/common | $(VENV)
+	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(if $(filter as-printed,$(RECIPE)),--as-printed)
+
+# The demo has a folder of its own and starts from nothing each time. Without VGG16's
+# weights, given or in Keras's cache, it does with a VGG16 that never saw a photo.
+DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED"
+CACHED := $(HOME)/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
+DEMO_VGG16 := --vgg16-weights $(if $(VGG16_WEIGHTS),"$$VGG16_WEIGHTS",$(if $(wildcard $(CACHED)),imagenet,random))
+
+demo: $(VENV)
+	rm -rf demo
+	$(RUN) scripts/draw.py demo/drawings
+	$(RUN) scripts/scratch.py $(DEMO) --epochs 15
+	$(RUN) scripts/bottleneck.py $(DEMO) --epochs 15 $(DEMO_VGG16)
+	$(RUN) scripts/finetune.py $(DEMO) --epochs 2 $(DEMO_VGG16)
+	@echo
+	@echo "These numbers are about 300 drawings made by a program, not about photos."
+	@$(RUN) scripts/report.py --results demo/results
+
+test: $(VENV)
+	$(RUN) -m ruff check
+	$(RUN) -m ruff format --check
+	$(RUN) -m pytest
+
+clean:
+	rm -rf weights/*.h5 weights/*.npy weights/*.json weights/checkpoints weights/.partial-*
+	rm -rf demo preview .partial-* .made .pytest_cache .ruff_cache scripts/__pycache__ tests/__pycache__

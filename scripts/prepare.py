@@ -1,0 +1,341 @@
+"""Fill data/train/{cats,dogs} and data/validation/{cats,dogs} with the article's photos.
+
+The article's training photos are Kaggle's cat.0.jpg to cat.999.jpg and dog.0.jpg to
+dog.999.jpg, its validation photos the 400 after them. ARCHIVE is what you have of:
+
+  dogs-vs-cats.zip            Kaggle's, with train.zip inside
+  train.zip                   Kaggle's
+  kagglecatsanddogs_5340.zip  Microsoft's, the same photos under other numbers
+  cats_and_dogs_filtered.zip  Google's, with other validation photos
+  a folder                    one of these, unpacked
+
+Without ARCHIVE, Microsoft's is downloaded (825 MB); an interrupted download goes on
+where it stopped. The photos are compared with data/manifest.sha256: what is there by
+content is taken by content, the rest by number, and the differences are named.
+"""
+
+import contextlib
+import hashlib
+import itertools
+import re
+import shutil
+import stat
+import urllib.error
+import urllib.request
+import zipfile
+import zlib
+from pathlib import Path, PurePosixPath
+
+from tqdm import tqdm
+
+import cli
+import files
+from cli import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+MANIFEST = ROOT / "data" / "manifest.sha256"
+
+# The address behind https://www.microsoft.com/en-us/download/details.aspx?id=54765
+MICROSOFT = (
+    "https://download.microsoft.com/download/3/E/1/"
+    "3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"
+)
+
+CLASSES = {"cat": "cats", "dog": "dogs"}
+TRAIN = range(1000)  # "we just took the first 1000 images for each class"
+VALIDATION = range(1000, 1400)  # "400 additional samples from each class"
+GOOGLE_VALIDATION = range(2000, 2400)  # the first 400 of the 500 in Google's archive
+
+KAGGLE_NAME = re.compile(r"(?:^|/)(cat|dog)\.(\d{1,5})\.jpe?g$", re.IGNORECASE)
+MICROSOFT_NAME = re.compile(r"(?:^|/)PetImages/(cat|dog)/(\d{1,5})\.jpe?g$", re.IGNORECASE)
+
+LARGEST_PHOTO = 10 * 2**20  # bytes; those of Kaggle have 0.02 MB on average
+LARGEST_TRAIN_ZIP = 2 * 2**30  # bytes; Kaggle's has 0.57 GB
+
+
+def download(url, path):
+    """Download `url` to `path`, with a progress bar, going on from `path`.part if it exists."""
+    part = path.with_name(path.name + ".part")
+    start = part.stat().st_size if part.exists() else 0
+    request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            resumed = answer.status == 206
+            start = start if resumed else 0
+            total = start + int(answer.headers["Content-Length"])
+            with (
+                open(part, "ab" if resumed else "wb") as file,
+                tqdm(
+                    desc=path.name, initial=start, total=total, unit="B", unit_scale=True
+                ) as progress,
+            ):
+                while block := answer.read(2**16):
+                    file.write(block)
+                    progress.update(len(block))
+    except urllib.error.HTTPError as error:
+        # "Range not satisfiable": the part is complete already, or longer than the file.
+        if error.code == 416 and error.headers["Content-Range"] == f"bytes */{start}":
+            total = start
+        else:
+            raise InputError(
+                f"{url}: the server answers {error.code} {error.reason}; delete {part} if there "
+                "is one, or get the archive by other means: make data ARCHIVE=FILE"
+            ) from error
+    except (OSError, TypeError, ValueError) as error:  # no network, no length, ...
+        raise InputError(
+            f"{url}: can't download ({error}); run again to go on, or get the archive by "
+            "other means: make data ARCHIVE=FILE"
+        ) from error
+    if part.stat().st_size != total:
+        raise InputError(f"{url}: the download stopped early; run again to go on")
+    part.rename(path)
+
+
+@contextlib.contextmanager
+def members(source, work):
+    """Yield {path inside: function that returns its bytes} of a zip archive or a folder.
+
+    work: a folder for a train.zip found inside the archive. Raises InputError for
+    archives that are broken, encrypted or hostile.
+    """
+    if source.is_dir():
+        paths = sorted(path for path in source.rglob("*") if path.is_file())
+        yield {path.relative_to(source).as_posix(): path.read_bytes for path in paths}
+        return
+    if not source.exists():
+        raise InputError(f"{source}: no such file or folder")
+    try:
+        with zipfile.ZipFile(source) as archive:
+            infos = [info for info in archive.infolist() if not info.is_dir()]
+            for info in infos:
+                check_member(source, info)
+            inner = [info for info in infos if PurePosixPath(info.filename).name == "train.zip"]
+            if inner:
+                unpacked = work / "train.zip"
+                with archive.open(inner[0]) as packed, open(unpacked, "wb") as file:
+                    shutil.copyfileobj(packed, file, 2**20)
+                with members(unpacked, work) as inside:
+                    yield inside
+            else:
+                yield {info.filename: lambda info=info: archive.read(info) for info in infos}
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+        raise InputError(
+            f"{source}: not a whole zip archive ({error}); delete it and get it again"
+        ) from error
+
+
+def check_member(source, info):
+    """Raise InputError where a zip archive's member is not one that an honest archive has."""
+    name = info.filename
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
+        raise InputError(f"{source}: refused, its member {name!r} climbs out of the archive")
+    if stat.S_ISLNK(info.external_attr >> 16):
+        raise InputError(f"{source}: refused, its member {name!r} is a link")
+    if info.flag_bits & 1:
+        raise InputError(f"{source}: its member {name!r} is encrypted; unpack it first")
+    largest = LARGEST_TRAIN_ZIP if path.name == "train.zip" else LARGEST_PHOTO
+    if (path.name == "train.zip" or parse(name)) and info.file_size > largest:
+        raise InputError(f"{source}: refused, its member {name!r} has {info.file_size} bytes")
+
+
+def parse(name):
+    """(class, number) of a photo's path in one of the known layouts, or None."""
+    match = KAGGLE_NAME.search(name) or MICROSOFT_NAME.search(name)
+    return (match[1].lower(), int(match[2])) if match else None
+
+
+def wanted(photos):
+    """{path below data/: (class, number)} of the article's photos, as far as `photos` has them.
+
+    photos: {(class, number): ...}. Google's archive has other validation photos.
+    """
+    google = not any((c, n) in photos for c in CLASSES for n in VALIDATION) and any(
+        (c, n) in photos for c in CLASSES for n in GOOGLE_VALIDATION
+    )
+    splits = {"train": TRAIN, "validation": GOOGLE_VALIDATION if google else VALIDATION}
+    return {
+        f"{split}/{folder}/{name}.{number}.jpg": (name, number)
+        for split, numbers in splits.items()
+        for name, folder in CLASSES.items()
+        for number in numbers
+    }
+
+
+def choose(source, inside, manifest):
+    """Choose the article's photos among the members of an archive.
+
+    inside: what members() yields. manifest: {path below data/: SHA-256}.
+    Returns (chosen, missing): {path below data/: (function, SHA-256)} and
+    {path below data/: reason}. Raises InputError where the archive is not of a known layout.
+    """
+    photos = {}
+    for name, read in inside.items():
+        if parse(name):
+            photos.setdefault(parse(name), []).append((name, read))
+    if not photos:
+        raise InputError(
+            f"{source}: no cats and dogs of Kaggle's, Microsoft's or Google's archive in there "
+            "(train/cat.0.jpg, PetImages/Cat/0.jpg, ...)"
+        )
+    paths = wanted(photos)
+    numbered = {key: photos[key] for key in paths.values() if key in photos}
+    others = {key: found for key, found in photos.items() if key not in numbered}
+
+    # Where a photo's number is Kaggle's, its content is found at once; only if some are
+    # not, all the rest of the archive has to be read.
+    by_content = {}
+    looking_for = {manifest[path] for path in paths if path in manifest}
+    for part in numbered, others:
+        if looking_for <= by_content.keys():
+            break
+        for name, read in tqdm(
+            list(itertools.chain.from_iterable(part.values())),
+            desc="Comparing photos",
+            unit="photo",
+            leave=False,
+            disable=None,
+        ):
+            by_content.setdefault(hashlib.sha256(read()).hexdigest(), (name, read))
+
+    chosen, missing = {}, {}
+    taken = {by_content[digest][0] for digest in looking_for & by_content.keys()}
+    for path, key in paths.items():
+        if manifest.get(path) in by_content:
+            chosen[path] = (by_content[manifest[path]][1], manifest[path])
+            continue
+        found = [(name, read) for name, read in photos.get(key, []) if name not in taken]
+        if not found:
+            missing[path] = "not there"
+            continue
+        name, read = found[0]
+        problem = files.photo_problem(read())
+        if problem:
+            missing[path] = f"{name}: {problem}"
+        else:
+            chosen[path] = (read, hashlib.sha256(read()).hexdigest())
+    return chosen, missing
+
+
+def fill(output, chosen, work):
+    """Write the chosen photos, and put train/ and validation/ in place once all are there."""
+    for path, (read, _) in tqdm(
+        chosen.items(), desc="Writing photos", unit="photo", leave=False, disable=None
+    ):
+        (work / path).parent.mkdir(parents=True, exist_ok=True)
+        (work / path).write_bytes(read())
+    (output / "photos.json").unlink(missing_ok=True)
+    for split in "train", "validation":
+        if (output / split).exists():
+            (output / split).rename(work / f"former-{split}")
+        (work / split).rename(output / split)
+
+
+def tidy(output, work):
+    """Remove the working folder, but for photos that an interrupted fill() had moved there."""
+    for split in "train", "validation":
+        if (work / f"former-{split}").exists() and not (output / split).exists():
+            (work / f"former-{split}").rename(output / split)
+    shutil.rmtree(work, ignore_errors=True)
+
+
+def few(names):
+    """The first of many names, for a message."""
+    names = list(names)
+    return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
+
+
+def refuse_others_photos(output):
+    """Raise InputError if `output` holds photos that this script did not put there."""
+    # A working folder without photos.json is what is left where fill() was killed.
+    ours = (output / "photos.json").exists() or (output / ".partial").exists()
+    if (output / "train").exists() and not ours:
+        raise InputError(
+            f"{output / 'train'}: there already, and not from this script; it can be used as "
+            "it is, or moved away to make room"
+        )
+
+
+def prepare(source, output, manifest):
+    """Fill `output` with the article's photos from `source`, an archive or a folder.
+
+    Returns what it also writes to photos.json: where the photos come from and how
+    they compare with `manifest`. Raises InputError before anything is replaced.
+    """
+    work = output / ".partial"
+    files.make_writable_folder(output)
+    tidy(output, work)
+    work.mkdir()
+    try:
+        with members(source, work) as inside:
+            chosen, missing = choose(source, inside, manifest)
+            # Microsoft's archive is known to hold a few empty files; the others are whole.
+            if missing and not any(MICROSOFT_NAME.search(name) for name in inside):
+                raise InputError(
+                    f"{source}: {len(missing)} of the article's photos can't be had from it: "
+                    + few(f"{path} ({reason})" for path, reason in missing.items())
+                )
+            if {path.rsplit("/", 1)[0] for path in chosen} != {
+                f"{split}/{folder}"
+                for split in ("train", "validation")
+                for folder in CLASSES.values()
+            }:
+                raise InputError(f"{source}: no photos for some class; is the archive whole?")
+            fill(output, chosen, work)
+    finally:
+        tidy(output, work)
+    digests = {path: digest for path, (_, digest) in chosen.items()}
+    report = {
+        "source": source.name,
+        "photos": len(chosen),
+        "by_content": sum(manifest.get(path) == digest for path, digest in digests.items()),
+        "by_number": [path for path, digest in digests.items() if manifest.get(path) != digest],
+        "missing": missing,
+    }
+    files.write_json(output / "photos.json", report)
+    return report
+
+
+def tell(report, output):
+    """Say in a few lines what is in `output` now."""
+    print(f"{output}: {report['photos']} photos from {report['source']}.")
+    by_number, missing = report["by_number"], report["missing"]
+    print(f"Found by content: {report['by_content']}, by number: {len(by_number)}.")
+    if not by_number and not missing:
+        print("These are exactly the photos behind the README's numbers.")
+        return
+    print("These are not exactly the photos behind the README's numbers; results may differ.")
+    if by_number:
+        print(f"Other photos: {few(by_number)}.")
+    if any(path.startswith("validation/cats/cat.2") for path in by_number):
+        print("Google's archive: the training photos are the article's, the validation photos not.")
+    if missing:
+        print(f"Left out: {few(f'{path} ({reason})' for path, reason in missing.items())}.")
+    print(f"All names: {output / 'photos.json'}")
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = cli.ArgumentParser(__doc__)
+    parser.add_argument("archive", type=Path, nargs="?", metavar="ARCHIVE")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "data",
+        metavar="FOLDER",
+        help="folder to fill (default: data)",
+    )
+    arguments = parser.parse_args(argv)
+    archive = arguments.archive
+    refuse_others_photos(arguments.output)
+    if archive is None:
+        files.make_writable_folder(arguments.output)
+        archive = arguments.output / MICROSOFT.rsplit("/", 1)[1]
+        if not archive.exists():
+            download(MICROSOFT, archive)
+    report = prepare(archive, arguments.output, files.read_manifest(MANIFEST))
+    tell(report, arguments.output)
+
+
+if __name__ == "__main__":
+    cli.run(main)

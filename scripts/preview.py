@@ -1,0 +1,121 @@
+"""The article's preview of its augmentation: 20 random versions of one photo.
+
+Writes them to preview/, with preview/contact_sheet.jpg to see them all at once.
+"""
+
+import shutil
+from pathlib import Path
+
+import backend  # noqa: F401  first, it sets Keras up
+import keras
+import numpy as np
+from PIL import Image, ImageOps
+from tensorflow.keras.preprocessing.image import ImageDataGenerator
+
+import cli
+import files
+import images
+from cli import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PICTURES = 20  # as many as the article says; its code, with `i > 20`, makes 21
+
+# The article's ranges, stronger than those it trains with. In 2016 the rotation was in
+# degrees already, so 0.2 turns nothing that one could see; the shear was in radians.
+ROTATION_RANGE = 0.2
+SHIFT_RANGE = 0.2  # of width and height
+SHEAR_RANGE = 0.2
+ZOOM_RANGE = 0.2
+
+COLUMNS, THUMBNAIL = 5, (240, 200)  # of the contact sheet; width and height in pixels
+
+
+def preview(photo, folder, recipe, seed):
+    """Write PICTURES augmented versions of a photo to a folder. Returns their paths."""
+    datagen = ImageDataGenerator(
+        **images.augmentation(
+            recipe,
+            shear_range=SHEAR_RANGE,
+            rotation_range=ROTATION_RANGE,
+            width_shift_range=SHIFT_RANGE,
+            height_shift_range=SHIFT_RANGE,
+            zoom_range=ZOOM_RANGE,
+            horizontal_flip=True,
+        )
+    )
+    keras.utils.set_random_seed(seed)
+    x = keras.utils.img_to_array(keras.utils.load_img(photo))  # shape (height, width, 3)
+    # .flow() would save the pictures itself, under random names that can coincide
+    batches = datagen.flow(x[np.newaxis], batch_size=1)
+    paths = [folder / f"{photo.stem}_{number:02}.jpg" for number in range(1, PICTURES + 1)]
+    for path, (picture,) in zip(paths, batches, strict=False):  # batches never end
+        keras.utils.array_to_img(picture, scale=False).save(path, quality=95)
+    return paths
+
+
+def contact_sheet(paths):
+    """One picture of all these pictures, in rows of COLUMNS."""
+    width, height = THUMBNAIL
+    rows = -(-len(paths) // COLUMNS)
+    sheet = Image.new("RGB", (COLUMNS * width, rows * height), "white")
+    for number, path in enumerate(paths):
+        with Image.open(path) as picture:
+            thumbnail = ImageOps.pad(picture, (width - 8, height - 8), color="white")
+        corner = (number % COLUMNS * width + 4, number // COLUMNS * height + 4)
+        sheet.paste(thumbnail, corner)
+    return sheet
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = cli.ArgumentParser(__doc__)
+    parser.add_argument(
+        "photo",
+        type=Path,
+        nargs="?",
+        default=ROOT / "data" / "train",
+        metavar="PHOTO",
+        help="the photo to augment, or a folder whose first photo it shall be "
+        "(default: data/train, and so the article's cats/cat.0.jpg)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "preview",
+        metavar="FOLDER",
+        help="folder for the pictures; an earlier preview in it is replaced (default: preview)",
+    )
+    parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="(default: 0)")
+    parser.add_argument(
+        "--as-printed",
+        dest="recipe",
+        action="store_const",
+        const="as-printed",
+        default="faithful",
+        help="give the article's constants today's meaning instead of that of 2016",
+    )
+    arguments = parser.parse_args(argv)
+    photo = arguments.photo
+    if photo.is_dir():
+        photo = next(iter(sorted(photo.rglob("*.[jJ][pP]*[gG]"))), photo)
+    if not photo.is_file():
+        raise InputError(f"{photo}: no photo there; run `make data`, or name one")
+    files.photo_digests([photo])  # is it a photo?
+
+    output = arguments.output
+    if output.exists() and not (output / "contact_sheet.jpg").exists():
+        raise InputError(f"{output}: exists and is not a preview; name another folder")
+    files.make_writable_folder(output.parent)
+    partial = output.with_name(f".partial-{output.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir()
+    paths = preview(photo, partial, arguments.recipe, arguments.seed)
+    contact_sheet(paths).save(partial / "contact_sheet.jpg", quality=90)
+    shutil.rmtree(output, ignore_errors=True)
+    partial.rename(output)
+    print(f"{len(paths)} pictures, and all on one sheet: {output / 'contact_sheet.jpg'}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
