@@ -117,7 +117,7 @@ def main(argv=None):
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_top_model(train_data.shape[1:])
-    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe])
+    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe], name="rmsprop")
     model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"])
 
     train_batches = images.ArrayIterator(train_data, train_labels, arguments.batch_size)

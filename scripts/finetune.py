@@ -118,7 +118,7 @@ def main(argv=None):
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(base, top_model_weights_path)
     # compile the model with a SGD/momentum optimizer and a very slow learning rate
-    optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
+    optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM, name="sgd")
     model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(

@@ -275,11 +275,8 @@ def prepare(source, output, manifest):
                     f"{source}: {len(missing)} of the article's photos can't be had from it: "
                     + few(f"{path} ({reason})" for path, reason in missing.items())
                 )
-            if {path.rsplit("/", 1)[0] for path in chosen} != {
-                f"{split}/{folder}"
-                for split in ("train", "validation")
-                for folder in CLASSES.values()
-            }:
+            folders = {path.rsplit("/", 1)[0] for path in chosen}
+            if folders != {path.rsplit("/", 1)[0] for path in manifest}:
                 raise InputError(f"{source}: no photos for some class; is the archive whole?")
             fill(output, chosen, work)
     finally:

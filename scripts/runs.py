@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -138,10 +139,11 @@ class Run(keras.callbacks.Callback):
             state = json.loads((self.checkpoint / "state.json").read_text())
             # An optimizer gets its variables at the first step; unbuilt, it would skip its part.
             model.optimizer.build(model.trainable_variables)
-            model.load_weights(self.checkpoint / state["weights"])
+            with warnings.catch_warnings(action="error", category=UserWarning):
+                model.load_weights(self.checkpoint / state["weights"])
         except FileNotFoundError:
             return 0
-        except (OSError, ValueError, KeyError) as error:
+        except (OSError, ValueError, KeyError, UserWarning) as error:
             raise InputError(
                 f"{self.checkpoint}: can't resume from there ({error}); delete that folder "
                 "to start the training again"

@@ -78,7 +78,7 @@ def main(argv=None):
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(IMAGE_SIZE)
-    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe])
+    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe], name="rmsprop")
     model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(

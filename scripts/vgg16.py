@@ -6,6 +6,7 @@ for Large-Scale Image Recognition" (2014), arXiv 1409.1556.
 
 import hashlib
 import sys
+import warnings
 from pathlib import Path
 
 import keras
@@ -60,9 +61,11 @@ def convolutional_base(weights, image_size):
     if weights != "imagenet" and not Path(weights).is_file():
         raise InputError(f"{weights}: no such file; VGG16's weights are expected there")
     try:
-        base = keras.applications.VGG16(
-            include_top=False, weights=str(weights), input_shape=input_shape
-        )
+        # Keras only warns of layers that it finds no weights for; here that is an error.
+        with warnings.catch_warnings(action="error", category=UserWarning):
+            base = keras.applications.VGG16(
+                include_top=False, weights=str(weights), input_shape=input_shape
+            )
     # Keras raises bare Exception for a failed download, and OSError, ValueError,
     # KeyError or TypeError for the many ways in which a file can be another one.
     except Exception as error:

@@ -1,0 +1,325 @@
+"""The three experiments, one after the other as a user runs them, on drawings and a small VGG16."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import bottleneck
+import files
+import finetune
+import h5py
+import images
+import keras
+import numpy as np
+import pytest
+import runs
+import scratch
+import vgg16
+from conftest import SMALL
+
+SCRIPTS = Path(runs.__file__).parent
+EXPERIMENTS = [scratch, bottleneck, finetune]
+
+
+def same_history(one, other):
+    assert one["history"].keys() == other["history"].keys()
+    for name, values in one["history"].items():
+        np.testing.assert_allclose(values, other["history"][name], rtol=1e-4, atol=1e-5)
+
+
+def test_the_article_from_top_to_bottom(workplace):
+    for script, name in [
+        (scratch, "first_try.weights.h5"),
+        (bottleneck, "bottleneck_fc_model.weights.h5"),
+        (finetune, "fine_tuned.weights.h5"),
+    ]:
+        record = workplace.run(script, "--epochs", 2, "--batch-size", 8, "--seed", 3)
+        assert (workplace.weights / name).exists()
+        assert record["experiment"] == script.__name__
+        assert (record["recipe"], record["seed"], record["epochs"]) == ("faithful", 3, 2)
+        assert record["batch_size"] == 8
+        assert record["class_indices"] == {"cats": 0, "dogs": 1}
+        assert record["data"]["train"]["photos"] == 20
+        assert record["data"]["validation"]["photos"] == 12
+        for metric in "loss", "accuracy", "val_loss", "val_accuracy":
+            assert len(record["history"][metric]) == 2
+        assert record["val_accuracy"] == record["history"]["val_accuracy"][-1]
+        assert len(record["seconds_per_epoch"]) == 2
+        assert record["versions"]["keras"] == keras.__version__
+        assert record["hardware"]["cores"] == os.cpu_count()
+    assert len(workplace.records()) == 3
+    left = {path.name for path in workplace.weights.iterdir()}
+    assert not any(name.startswith(".partial") for name in left)
+    assert list((workplace.weights / "checkpoints").iterdir()) == []
+
+
+def test_recipes(workplace):
+    faithful = workplace.run(scratch, "--epochs", 1)
+    printed = workplace.run(scratch, "--epochs", 1, "--as-printed")
+    assert faithful["augmentation"]["shear_range"] == pytest.approx(np.degrees(0.2))
+    assert faithful["augmentation"]["interpolation_order"] == 0
+    assert faithful["optimizer"]["epsilon"] == 1e-16
+    assert printed["augmentation"]["shear_range"] == 0.2
+    assert printed["augmentation"]["interpolation_order"] == 1
+    assert printed["optimizer"]["epsilon"] == keras.optimizers.RMSprop().epsilon
+    assert [faithful["recipe"], printed["recipe"]] == ["faithful", "as-printed"]
+
+
+def test_defaults_are_the_articles():
+    for script in EXPERIMENTS:
+        assert (script.EPOCHS, script.BATCH_SIZE, script.IMAGE_SIZE) == (50, 32, (150, 150))
+
+
+def test_small_convnet_has_the_articles_layers():
+    model = scratch.build_model((150, 150))
+    # 3·3·3·32+32, 3·3·32·32+32, 3·3·32·64+64, 17·17·64·64+64, 64+1
+    assert model.count_params() == 896 + 9248 + 18496 + 1183808 + 65
+    assert [layer.rate for layer in model.layers if hasattr(layer, "rate")] == [0.5]
+
+
+def test_seeds_decide(workplace):
+    one, same, other = (workplace.run(scratch, "--epochs", 1, "--seed", seed) for seed in (0, 0, 1))
+    same_history(one, same)
+    assert one["history"]["loss"] != other["history"]["loss"]
+    assert one["run"] != same["run"]
+
+
+def test_features_and_labels_belong_together(workplace):
+    workplace.run(bottleneck, "--epochs", 1, "--batch-size", 7)
+    base = vgg16.convolutional_base("random", SMALL)
+    for split in "train", "validation":
+        features = np.load(workplace.weights / f"bottleneck_features_{split}.npy")
+        generator = images.in_order_generator(workplace.data / split, SMALL, 5)
+        assert len(features) == len(generator.classes)
+        for row in 0, len(features) // 2, len(features) - 1:
+            photo = keras.utils.load_img(generator.filepaths[row], target_size=SMALL)
+            alone = base.predict(keras.utils.img_to_array(photo)[None] / 255, verbose=0)[0]
+            np.testing.assert_allclose(features[row], alone, rtol=1e-3, atol=1e-4)
+            assert ("cat", "dog")[generator.classes[row]] in generator.filenames[row]
+
+
+def test_array_batches_keep_rows_together():
+    batches = images.ArrayIterator(np.arange(10), np.arange(10) * 3, 4)
+    rows = [batches[number] for number in range(len(batches))]
+    assert [len(x) for x, _ in rows] == [4, 4, 2]
+    x, y = (np.concatenate(parts) for parts in zip(*rows, strict=True))
+    np.testing.assert_array_equal(y, 3 * x)
+    np.testing.assert_array_equal(np.sort(x), np.arange(10))
+
+
+def test_assembled_model_agrees_with_the_bottleneck_model(workplace):
+    workplace.run(bottleneck, "--epochs", 2)
+    base = vgg16.convolutional_base("random", SMALL)
+    path = workplace.weights / "bottleneck_fc_model.weights.h5"
+    top = bottleneck.build_top_model(base.output_shape[1:])
+    top.load_weights(path)
+    expected = top.predict(
+        np.load(workplace.weights / "bottleneck_features_validation.npy"), verbose=0
+    )
+    assembled = finetune.build_model(base, path)
+    generator = images.in_order_generator(workplace.data / "validation", SMALL, 5)
+    np.testing.assert_allclose(assembled.predict(generator, verbose=0), expected, atol=1e-5)
+
+
+def test_only_the_last_block_and_the_classifier_train(workplace):
+    workplace.run(bottleneck, "--epochs", 1)
+    workplace.run(finetune, "--epochs", 1)
+    start = finetune.build_model(
+        vgg16.convolutional_base("random", SMALL),
+        workplace.weights / "bottleneck_fc_model.weights.h5",
+    )
+    end = finetune.build_model(
+        vgg16.convolutional_base("random", SMALL),
+        workplace.weights / "bottleneck_fc_model.weights.h5",
+    )
+    end.load_weights(workplace.weights / "fine_tuned.weights.h5")
+    changed = [
+        layer.name
+        for layer, trained in zip(start.layers, end.layers, strict=True)
+        if any(
+            not np.array_equal(a, b)
+            for a, b in zip(layer.get_weights(), trained.get_weights(), strict=True)
+        )
+    ]
+    assert changed == ["block5_conv1", "block5_conv2", "block5_conv3", start.layers[-1].name]
+    trainable = [weight.path.split("/")[-2] for weight in start.trainable_weights]
+    assert trainable[:6] == [name for name in changed[:3] for _ in range(2)]
+    assert len(trainable) == 10  # and kernel and bias of two dense layers
+
+
+def test_a_saved_model_tells_how_to_use_it(workplace):
+    workplace.run(scratch, "--epochs", 1)
+    path = workplace.weights / "first_try.weights.h5"
+    with h5py.File(path) as file:
+        model = keras.models.model_from_json(file["about/architecture"][()])
+        record = json.loads(file["about/record"][()])
+    model.load_weights(path)
+    generator = images.validation_generator(workplace.data / "validation", SMALL, 4)
+    rescale = record["preprocessing"]["rescale"]
+    right = 0
+    for photo, label in zip(generator.filepaths, generator.classes, strict=True):
+        picture = keras.utils.load_img(photo, target_size=record["image_size"])
+        probability = model.predict(keras.utils.img_to_array(picture)[None] * rescale, verbose=0)
+        right += (probability[0, 0] > 0.5) == (label == record["class_indices"]["dogs"])
+    assert right / len(generator.classes) == pytest.approx(record["val_accuracy"])
+
+
+def test_features_are_made_once_but_never_used_stale(workplace, data, capsys):
+    def made():
+        out = capsys.readouterr().out
+        return [f"bottleneck_features_{s}.npy" not in out for s in ("train", "validation")]
+
+    workplace.data = data
+    workplace.run(bottleneck, "--epochs", 1)
+    assert made() == [True, True]
+    workplace.run(bottleneck, "--epochs", 1, "--seed", 1)
+    assert made() == [False, False]
+    shutil.copy(data / "validation/cats/cat.0.jpg", data / "validation/cats/cat.1.jpg")
+    workplace.run(bottleneck, "--epochs", 1)
+    assert made() == [False, True]
+    features = workplace.weights / "bottleneck_features_train.npy"
+    features.write_bytes(features.read_bytes()[:-8] + b"12345678")
+    workplace.run(bottleneck, "--epochs", 1)
+    assert made() == [True, False]
+
+
+def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypatch):
+    assert "make bottleneck" in workplace.error(finetune)  # there is none yet
+    workplace.run(bottleneck, "--epochs", 1)
+    assert "another seed; run `make bottleneck SEED=1`" in workplace.error(finetune, "--seed", 1)
+    assert "another recipe" in workplace.error(finetune, "--as-printed")
+    original, workplace.data = workplace.data, data
+    (data / "train/cats/cat.0.jpg").unlink()
+    assert "another photos" in workplace.error(finetune)
+    workplace.data = original
+    other = tmp_path / "other.weights.h5"
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(*SMALL, 3)).save_weights(
+        other
+    )
+    workplace.capsys.readouterr()
+    assert workplace.status(finetune, "--vgg16-weights", other) == 2
+    assert "other VGG16 weights" in workplace.capsys.readouterr().err
+    monkeypatch.setattr(finetune, "IMAGE_SIZE", (64, 64))
+    assert "another image size" in workplace.error(finetune)
+    monkeypatch.setattr(finetune, "IMAGE_SIZE", SMALL)
+    top = workplace.weights / "bottleneck_fc_model.weights.h5"
+    top.write_bytes(b"404 not found")
+    assert "not a model of this repository" in workplace.error(finetune)
+    assert len(workplace.records()) == 1
+    assert not (workplace.weights / "fine_tuned.weights.h5").exists()
+
+
+def test_errors_leave_earlier_outputs_alone(workplace, data):
+    workplace.run(scratch, "--epochs", 1)
+    before = files.sha256(workplace.weights / "first_try.weights.h5")
+    workplace.data = data
+    (data / "train/cats/cat.0.jpg").write_bytes(b"GIF89a?")
+    assert "cat.0.jpg" in workplace.error(scratch, "--epochs", 1)
+    assert files.sha256(workplace.weights / "first_try.weights.h5") == before
+    assert len(workplace.records()) == 1
+
+
+def test_unwritable_folders_are_found_before_training(workplace, tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    for option in "--weights", "--results":
+        message = workplace.error(scratch, option, tmp_path / "file" / "below")
+        assert "can't write there" in message
+
+
+def test_a_broken_record_file_is_found_before_training(workplace):
+    workplace.results.mkdir()
+    (workplace.results / "runs.jsonl").write_text('{"run": "a"}\n{"run": \n')
+    assert "runs.jsonl, line 2: not JSON" in workplace.error(scratch)
+
+
+KILLED = """
+import sys, os, signal
+sys.path.insert(0, {scripts!r})
+import backend, cli, files, runs, {name}
+{name}.IMAGE_SIZE = (48, 48)
+begin = runs.Run.on_epoch_begin
+def on_epoch_begin(self, epoch, logs=None):
+    begin(self, epoch, logs)
+    if epoch == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+runs.Run.on_epoch_begin = on_epoch_begin
+cli.run({name}.main)
+"""
+
+
+@pytest.mark.parametrize("script", EXPERIMENTS)
+def test_killed_training_goes_on_and_ends_alike(workplace, script, capsys):
+    if script is finetune:
+        workplace.run(bottleneck, "--epochs", 1)
+    uninterrupted = workplace.run(script, "--epochs", 4)
+    folders = [
+        "--data",
+        workplace.data,
+        "--weights",
+        workplace.weights,
+        "--results",
+        workplace.results,
+    ]
+    vgg = [] if script is scratch else ["--vgg16-weights", "random"]
+    code = KILLED.format(scripts=str(SCRIPTS), name=script.__name__)
+    killed = subprocess.run(
+        [sys.executable, "-c", code, *map(str, [*folders, *vgg]), "--epochs", "4"],
+        capture_output=True,
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    records = len(workplace.records())
+    capsys.readouterr()
+    resumed = workplace.run(script, "--epochs", 4)
+    assert "Resuming after epoch 2 of 4" in capsys.readouterr().out
+    assert len(workplace.records()) == records + 1
+    same_history(resumed, uninterrupted)
+    assert list((workplace.weights / "checkpoints").iterdir()) == []
+
+
+@pytest.mark.parametrize("module, function", [(files, "write_json"), (runs, "save_model")])
+def test_interrupted_while_saving(workplace, monkeypatch, capsys, module, function):
+    """Ctrl-C between the checkpoint's two files, and between the record and the model."""
+    uninterrupted = workplace.run(scratch, "--epochs", 2)
+    save, calls = getattr(module, function), []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == (2 if function == "write_json" else 1):
+            raise KeyboardInterrupt
+        save(*arguments)
+
+    monkeypatch.setattr(module, function, interrupted)
+    assert workplace.status(scratch, "--epochs", 2) == 130
+    assert "run the same command again" in capsys.readouterr().err
+    monkeypatch.setattr(module, function, save)
+    resumed = workplace.run(scratch, "--epochs", 2)
+    assert len(workplace.records()) == 2
+    same_history(resumed, uninterrupted)
+    assert len(resumed["seconds_per_epoch"]) == 2
+
+
+def test_other_settings_do_not_resume(workplace, monkeypatch, capsys):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    finish = runs.Run.finish
+    monkeypatch.setattr(runs.Run, "finish", interrupted)
+    assert workplace.status(scratch, "--epochs", 1) == 130
+    monkeypatch.setattr(runs.Run, "finish", finish)
+    workplace.run(scratch, "--epochs", 1, "--seed", 1)
+    assert "Resuming" not in capsys.readouterr().out
+    workplace.run(scratch, "--epochs", 1)
+    assert "Resuming after epoch 1 of 1" in capsys.readouterr().out
+    assert [record["seed"] for record in workplace.records()] == [1, 0]
+
+
+def test_a_spoilt_checkpoint_is_named(workplace, monkeypatch):
+    monkeypatch.setattr(runs, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert workplace.status(scratch, "--epochs", 1) == 130
+    (state,) = workplace.weights.glob("checkpoints/*/state.json")
+    state.write_text("{")
+    assert f"{state.parent}: can't resume from there" in workplace.error(scratch, "--epochs", 1)

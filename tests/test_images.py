@@ -1,0 +1,184 @@
+"""The data path, where errors are silent: labels, order, counts, and what augmentation does."""
+
+import hashlib
+
+import files
+import images
+import numpy as np
+import pytest
+from cli import InputError
+from PIL import Image
+from tensorflow.keras.preprocessing.image import ImageDataGenerator
+
+SIZE = (150, 150)
+
+
+def augmentation(recipe):
+    return images.augmentation(recipe, shear_range=0.2, zoom_range=0.2, horizontal_flip=True)
+
+
+def sheared_columns(recipe):
+    """Each pixel's column of origin in a 150×150 picture sheared as far as the recipe goes."""
+    datagen = ImageDataGenerator(**augmentation(recipe))
+    columns = np.broadcast_to(np.arange(150.0)[None, :, None], (150, 150, 3))
+    return datagen.apply_transform(columns, {"shear": datagen.shear_range})[..., 0]
+
+
+def test_cats_are_0_and_dogs_are_1(drawings):
+    generator = images.in_order_generator(drawings / "train", SIZE, 7)
+    assert generator.class_indices == {"cats": 0, "dogs": 1}
+    for name, label in zip(generator.filenames, generator.classes, strict=True):
+        assert name.startswith(("cats/", "dogs/")[label])
+
+
+def test_labels_stay_with_their_photos_when_shuffled(tmp_path):
+    for number, name in enumerate(("cats", "dogs")):
+        (tmp_path / name).mkdir()
+        for photo in range(9):
+            colour = (255 * number, 0, 0)
+            Image.new("RGB", (40, 30), colour).save(tmp_path / name / f"{photo}.png")
+    generator = images.training_generator(tmp_path, SIZE, 4, augmentation("faithful"))
+    labels = []
+    for batch in range(len(generator)):
+        photos, batch_labels = generator[batch]
+        np.testing.assert_array_equal(photos[:, 75, 75, 0], batch_labels)
+        labels.extend(batch_labels)
+    assert sorted(labels) == [0] * 9 + [1] * 9
+    assert labels != sorted(labels)
+
+
+def test_an_epoch_is_every_photo_once_with_the_smaller_last_batch(drawings):
+    generator = images.validation_generator(drawings / "train", SIZE, 8)
+    sizes = [len(generator[batch][1]) for batch in range(len(generator))]
+    assert sizes == [8, 8, 4]
+
+
+def test_pixels_are_rgb_by_255(tmp_path):
+    for name in "cats", "dogs":
+        (tmp_path / name).mkdir()
+        Image.new("RGB", (90, 60), (255, 102, 0)).save(tmp_path / name / "0.png")
+    (photos,) = [images.in_order_generator(tmp_path, SIZE, 2)[0]]
+    assert photos.shape == (2, 150, 150, 3) and photos.dtype == np.float32
+    np.testing.assert_allclose(photos[0, 0, 0], [1, 0.4, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("mode", "colour"), [("L", 51), ("CMYK", (0, 0, 0, 204)), ("P", 7)])
+def test_grey_cmyk_and_palette_become_rgb(tmp_path, mode, colour):
+    for name in "cats", "dogs":
+        (tmp_path / name).mkdir()
+        Image.new(mode, (30, 30), colour).save(tmp_path / name / "0.tif")
+    expected = np.array(Image.new(mode, (1, 1), colour).convert("RGB"))[0, 0] / 255
+    photos = images.in_order_generator(tmp_path, SIZE, 2)[0]
+    np.testing.assert_allclose(photos[1, 10, 10], expected, atol=1e-6)
+
+
+def test_shear_of_2016_moves_a_corner_by_14_8_pixels():
+    columns = sheared_columns("faithful")
+    assert columns[0, 75] - 75 == pytest.approx(14.8, abs=0.5)
+    assert columns[149, 75] - 75 == pytest.approx(-14.8, abs=0.5)
+
+
+def test_shear_as_printed_moves_a_corner_by_0_26_pixel():
+    columns = sheared_columns("as-printed")
+    assert columns[0, 75] - 75 == pytest.approx(0.26, abs=0.02)
+
+
+def test_2016_took_the_nearest_pixel_and_today_interpolates():
+    faithful, printed = sheared_columns("faithful"), sheared_columns("as-printed")
+    np.testing.assert_array_equal(faithful, np.round(faithful))
+    assert np.any(printed != np.round(printed))
+
+
+def test_the_generator_draws_from_the_whole_range():
+    datagen = ImageDataGenerator(**augmentation("faithful"))
+    np.random.seed(0)
+    drawn = [datagen.get_random_transform((150, 150, 3)) for _ in range(2000)]
+    for name, low, high in [("shear", -11.46, 11.46), ("zx", 0.8, 1.2), ("zy", 0.8, 1.2)]:
+        values = [transform[name] for transform in drawn]
+        assert (min(values), max(values)) == pytest.approx((low, high), abs=0.02 * (high - low))
+    assert np.mean([transform["flip_horizontal"] for transform in drawn]) == pytest.approx(
+        0.5, abs=0.05
+    )
+    assert not any(
+        transform["theta"] or transform["tx"] or transform["flip_vertical"] for transform in drawn
+    )
+
+
+def test_description_is_the_digest_of_a_sha256sum_listing(drawings):
+    generators = [images.in_order_generator(drawings / s, SIZE, 4) for s in ("train", "validation")]
+    description = images.describe(*generators)
+    listing = "".join(
+        f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(drawings / 'train')}\n"
+        for path in sorted((drawings / "train").rglob("*.jpg"), key=str)
+    )
+    assert description["train"] == {
+        "photos": 20,
+        "sha256": hashlib.sha256(listing.encode()).hexdigest(),
+    }
+    assert description["validation"]["photos"] == 12
+
+
+def test_description_changes_with_a_photo_and_with_its_name(data):
+    def describe():
+        return images.describe(
+            *(images.in_order_generator(data / split, SIZE, 4) for split in ("train", "validation"))
+        )
+
+    before = describe()
+    photo = data / "validation" / "cats" / "cat.0.jpg"
+    photo.rename(photo.with_name("other.jpg"))
+    renamed = describe()
+    (data / "validation" / "dogs" / "dog.0.jpg").write_bytes(
+        (data / "validation" / "dogs" / "dog.1.jpg").read_bytes()
+    )
+    changed = describe()
+    assert before["train"] == renamed["train"] == changed["train"]
+    assert len({d["validation"]["sha256"] for d in (before, renamed, changed)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda data: (data / "train").rename(data / "gone"), "train: no such folder"),
+        (
+            lambda data: (data / "train/dogs").rename(data / "dogs"),
+            "need two classes.* found 1: cats",
+        ),
+        (lambda data: (data / "train/birds").mkdir(), "found 3: birds, cats, dogs"),
+        (
+            lambda data: [path.unlink() for path in (data / "validation/dogs").iterdir()],
+            "dogs: no photos",
+        ),
+        (
+            lambda data: (data / "validation/dogs").rename(data / "validation/wolves"),
+            "validation has cats, wolves; name the subfolders alike",
+        ),
+        (
+            lambda data: (data / "train/cats/cat.3.jpg").write_text("not a picture"),
+            r"cat\.3\.jpg \(the file is not a picture\)",
+        ),
+        (
+            lambda data: (data / "train/cats/cat.3.jpg").write_bytes(b""),
+            r"cat\.3\.jpg \(the file is empty\)",
+        ),
+        (
+            lambda data: (data / "train/dogs/dog.4.jpg").write_bytes(
+                (data / "train/dogs/dog.4.jpg").read_bytes()[:-2000]
+            ),
+            r"dog\.4\.jpg \(image file is truncated",
+        ),
+    ],
+)
+def test_bad_folders_and_photos_are_refused(data, spoil, message):
+    spoil(data)
+    with pytest.raises(InputError, match=message):
+        images.describe(
+            images.training_generator(data / "train", SIZE, 4, augmentation("faithful")),
+            images.validation_generator(data / "validation", SIZE, 4),
+        )
+
+
+def test_digest_order_does_not_matter():
+    assert files.data_set_digest(["b", "a"], ["2", "1"]) == files.data_set_digest(
+        ["a", "b"], ["1", "2"]
+    )

@@ -1,0 +1,74 @@
+"""VGG16's weights: the right ones, recognised; others, refused or named."""
+
+import os
+
+import h5py
+import keras
+import pytest
+import vgg16
+from cli import InputError
+
+SIZE = (48, 48)
+
+
+def test_random_base_is_always_the_same():
+    base = vgg16.convolutional_base("random", SIZE)
+    assert base.output_shape == (None, 1, 1, 512)
+    assert vgg16.digest(base) == vgg16.digest(vgg16.convolutional_base("random", SIZE))
+    assert vgg16.describe(base, "random")["vgg16_weights"] == "random"
+
+
+def test_weights_of_the_right_shape_only_are_warned_of(tmp_path, capsys):
+    path = tmp_path / "own.weights.h5"
+    keras.applications.VGG16(include_top=False, weights=None, input_shape=(48, 48, 3)).save_weights(
+        path
+    )
+    base = vgg16.convolutional_base(path, SIZE)
+    assert "not the ImageNet weights" in capsys.readouterr().err
+    assert vgg16.describe(base, path)["vgg16_weights"] == "other"
+
+
+def test_other_files_are_refused(tmp_path):
+    other = tmp_path / "other.weights.h5"
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.save_weights(other)
+    text = tmp_path / "text.h5"
+    text.write_text("404 not found")
+    half = tmp_path / "half.h5"
+    half.write_bytes(other.read_bytes()[:1000])
+    empty = tmp_path / "empty.h5"
+    h5py.File(empty, "w").close()
+    for path in other, text, half, empty:
+        with pytest.raises(InputError, match=r"not the weights of VGG16 without its top"):
+            vgg16.convolutional_base(path, SIZE)
+    with pytest.raises(InputError, match="no such file"):
+        vgg16.convolutional_base(tmp_path / "missing.h5", SIZE)
+
+
+def test_a_failed_download_says_what_to_do(monkeypatch):
+    def fail(**_):
+        raise Exception("URL fetch failure on https://...: None -- [Errno -2] Name not known")
+
+    monkeypatch.setattr(keras.applications, "VGG16", fail)
+    with pytest.raises(InputError, match="VGG16_WEIGHTS=FILE"):
+        vgg16.convolutional_base("imagenet", SIZE)
+
+
+def test_the_file_given_last_is_remembered(tmp_path):
+    given = tmp_path / "vgg.h5"
+    given.write_bytes(b"weights")
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    assert vgg16.weights_file(None, folder) == "imagenet"
+    assert vgg16.weights_file(given, folder) == given
+    assert vgg16.weights_file(None, folder) == str(folder / "vgg16.h5")
+    assert (folder / "vgg16.h5").read_bytes() == b"weights"
+    given.unlink()
+    assert vgg16.weights_file(None, folder) == "imagenet"
+
+
+@pytest.mark.skipif(not os.environ.get("VGG16_WEIGHTS"), reason="VGG16_WEIGHTS not set")
+def test_the_imagenet_weights_are_recognised(capsys):
+    base = vgg16.convolutional_base(os.environ["VGG16_WEIGHTS"], SIZE)
+    assert vgg16.digest(base) == vgg16.IMAGENET_SHA256
+    assert capsys.readouterr().err == ""
