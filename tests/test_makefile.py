@@ -1,0 +1,189 @@
+"""make does nothing twice and uses nothing stale: the Makefile, with a stand-in for Python.
+
+The stand-in notes its command in the file `log` and makes what the script would make.
+"""
+
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+STAND_IN = """#!/bin/sh
+echo "$@" >> log
+case "$1 $FAIL" in
+  *scratch.py*" fail") exit 2 ;;
+  *prepare.py*) mkdir -p data/train/cats data/validation/cats
+    echo photo > data/train/cats/cat.0.jpg; echo photo > data/validation/cats/cat.1.jpg
+    echo > data/photos.json ;;
+  *scratch.py*) echo > weights/first_try.weights.h5 ;;
+  *bottleneck.py*) echo > weights/bottleneck_fc_model.weights.h5 ;;
+  *finetune.py*) echo > weights/fine_tuned.weights.h5 ;;
+  *preview.py*) mkdir -p preview; echo > preview/contact_sheet.jpg ;;
+esac
+"""
+
+
+class Make:
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __call__(self, *arguments, status=0, **environment):
+        """Run make; the scripts it has run, as `name options`."""
+        log = self.folder / "log"
+        log.unlink(missing_ok=True)
+        clean = {key: os.environ[key] for key in ("PATH", "HOME")}
+        done = subprocess.run(
+            ["make", *arguments],
+            cwd=self.folder,
+            env={**clean, **environment},
+            capture_output=True,
+            text=True,
+        )
+        assert done.returncode == status, done.stdout + done.stderr
+        self.output = done.stdout + done.stderr
+        commands = log.read_text().splitlines() if log.exists() else []
+        return [command.removeprefix("scripts/").replace(".py", "", 1) for command in commands]
+
+    def change(self, name):
+        """Write to a file, long after make was here."""
+        for path in self.folder.rglob("*"):
+            times = path.stat()
+            os.utime(path, (times.st_atime - 100, times.st_mtime - 100))
+        path = self.folder / name
+        path.write_text(path.read_text() + "\n")
+
+
+@pytest.fixture
+def make(tmp_path):
+    for name in "Makefile", "requirements.txt":
+        shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "scripts").mkdir()
+    for path in (ROOT / "scripts").glob("*.py"):
+        shutil.copy(path, tmp_path / "scripts")
+    for folder in "data", "weights", ".venv/bin":
+        (tmp_path / folder).mkdir(parents=True)
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text(STAND_IN)
+    python.chmod(0o755)
+    shutil.copy(ROOT / "requirements.txt", tmp_path / ".venv")
+    return Make(tmp_path)
+
+
+def test_make_alone_is_help_on_every_target_and_variable(make):
+    assert make() == []
+    text = (ROOT / "Makefile").read_text()
+    (phony,) = [line for line in text.splitlines() if line.startswith(".PHONY:")]
+    for target in set(phony.split()[1:]) - {"help", "FORCE"}:
+        assert f"\n  {target} " in make.output
+    variables = [line.split()[0] for line in text.splitlines() if " ?=" in line]
+    assert len(variables) == 8
+    for variable in variables:
+        assert f"\n  {variable} " in make.output
+
+
+def test_everything_is_made_once(make):
+    assert make("reproduce") == [
+        "prepare",
+        "scratch --data data --seed 0",
+        "bottleneck --data data --seed 0",
+        "finetune --data data --seed 0",
+        "report",
+    ]
+    assert make("reproduce") == ["report"]
+    assert make("scratch", "bottleneck", "finetune", "data") == []
+
+
+def test_variables_reach_the_scripts_also_from_the_environment(make):
+    options = {"EPOCHS": "5", "BATCH_SIZE": "16", "SEED": "3", "RECIPE": "as-printed"}
+    expected = "scratch --data data --seed 3 --as-printed --epochs 5 --batch-size 16"
+    assert make("scratch", *(f"{k}={v}" for k, v in options.items()))[-1] == expected
+    assert make("clean") == []
+    (make.folder / "weights" / "first_try.weights.h5").unlink(missing_ok=True)
+    assert make("scratch", **options)[-1] == expected
+
+
+def test_changed_variables_and_photos_make_outputs_stale(make):
+    assert len(make("scratch")) == 2
+    assert make("scratch", "SEED=1") == ["scratch --data data --seed 1"]
+    assert make("scratch", "SEED=1", "EPOCHS=2") == ["scratch --data data --seed 1 --epochs 2"]
+    assert make("scratch", "SEED=1", "EPOCHS=2") == []
+    make.change("data/train/cats/cat.0.jpg")
+    assert len(make("scratch", "SEED=1", "EPOCHS=2")) == 1
+    make.change("scripts/images.py")
+    assert len(make("scratch", "SEED=1", "EPOCHS=2")) == 1
+    make.change("scripts/finetune.py")
+    assert make("scratch", "SEED=1", "EPOCHS=2") == []
+
+
+def test_finetune_keeps_the_classifier_that_is_there(make):
+    assert len(make("bottleneck", "EPOCHS=7")) == 2
+    assert make("finetune", "EPOCHS=3") == ["finetune --data data --seed 0 --epochs 3"]
+    assert make("finetune", "EPOCHS=3") == []
+    assert make("finetune", "SEED=1", "EPOCHS=3") == [
+        "bottleneck --data data --seed 1",
+        "finetune --data data --seed 1 --epochs 3",
+    ]
+
+
+def test_a_failure_is_not_made(make):
+    assert len(make("scratch", status=2, FAIL="fail")) == 2
+    assert make("scratch") == ["scratch --data data --seed 0"]
+
+
+def test_archive_and_weights_count_where_they_are_given(make):
+    archive, weights = make.folder / "my photos.zip", make.folder / "my 'vgg'.h5"
+    archive.write_text("zip")
+    weights.write_text("h5")
+    given = {"ARCHIVE": archive.name, "VGG16_WEIGHTS": weights.name}
+    assert make("bottleneck", **given) == [
+        "prepare my photos.zip",
+        "bottleneck --data data --seed 0 --vgg16-weights my 'vgg'.h5",
+    ]
+    assert make("bottleneck", **given) == []
+    assert make("bottleneck") == []
+    make.change(weights.name)
+    weights.write_text("other weights")
+    assert len(make("bottleneck", **given)) == 1
+    archive.write_text("another zip")
+    assert make("bottleneck", **given)[0].startswith("prepare")
+
+
+def test_missing_photos_are_prepared_again(make):
+    assert make("data") == ["prepare"]
+    shutil.rmtree(make.folder / "data" / "train")
+    assert make("data") == ["prepare"]
+
+
+def test_photos_of_ones_own(make):
+    for folder in "data", "my photos":
+        for split in "train", "validation":
+            (make.folder / folder / split / "cats").mkdir(parents=True)
+            (make.folder / folder / split / "cats" / "a.jpg").write_text("photo")
+    assert make("scratch") == ["scratch --data data --seed 0"]
+    assert make("scratch") == []
+    assert make("scratch", "DATA=my photos") == ["scratch --data my photos --seed 0"]
+
+
+def test_the_environment_is_made_when_it_is_missing_or_old(make):
+    make.change("requirements.txt")
+    make("report", "PYTHON=false", status=2)
+    assert "error: false is not Python 3.11" in make.output
+    shutil.rmtree(make.folder / ".venv")
+    make("report", "PYTHON=false", status=2)
+    assert "error: false is not Python 3.11" in make.output
+
+
+def test_clean_keeps_photos_records_and_what_is_committed(make):
+    make("reproduce")
+    (make.folder / "results").mkdir()
+    (make.folder / "results" / "runs.jsonl").write_text("{}\n")
+    (make.folder / "weights" / "README.md").write_text("weights")
+    make("clean")
+    assert [path.name for path in (make.folder / "weights").iterdir()] == ["README.md"]
+    assert (make.folder / "data" / "train" / "cats" / "cat.0.jpg").exists()
+    assert (make.folder / "results" / "runs.jsonl").exists()
+    assert not (make.folder / "preview").exists()

@@ -1,0 +1,345 @@
+"""Archives: each known layout, compared with the manifest; broken and hostile ones refused."""
+
+import http.server
+import io
+import stat
+import threading
+import zipfile
+
+import cli
+import draw
+import files
+import prepare
+import pytest
+from cli import InputError
+from conftest import write_zip
+
+TRAIN, VALIDATION, GOOGLE = range(6), range(6, 9), range(20, 23)
+EVERYTHING = {"train": TRAIN, "validation": VALIDATION}
+
+
+@pytest.fixture(scope="module")
+def kaggle():
+    """{(class, number): JPEG bytes}: as many photos as these tests call the article's, and more."""
+    photos = {}
+    for kind in "cat", "dog":
+        for number in [*range(12), *GOOGLE]:
+            content = io.BytesIO()
+            draw.drawing(kind, draw.random.Random(f"{kind} {number}")).save(content, "JPEG")
+            photos[kind, number] = content.getvalue()
+    return photos
+
+
+@pytest.fixture
+def manifest(kaggle, monkeypatch):
+    monkeypatch.setattr(prepare, "TRAIN", TRAIN)
+    monkeypatch.setattr(prepare, "VALIDATION", VALIDATION)
+    monkeypatch.setattr(prepare, "GOOGLE_VALIDATION", GOOGLE)
+    return {
+        f"{split}/{kind}s/{kind}.{number}.jpg": files.hashlib.sha256(
+            kaggle[kind, number]
+        ).hexdigest()
+        for split, numbers in EVERYTHING.items()
+        for kind in ("cat", "dog")
+        for number in numbers
+    }
+
+
+@pytest.fixture
+def output(tmp_path):
+    return tmp_path / "data"
+
+
+def as_train_zip(photos):
+    return {f"train/{kind}.{number}.jpg": content for (kind, number), content in photos.items()}
+
+
+def as_microsoft(photos):
+    return {
+        f"PetImages/{kind.capitalize()}/{number}.jpg": content
+        for (kind, number), content in photos.items()
+    }
+
+
+def contents(output):
+    return {
+        path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*.jpg")
+    }
+
+
+def expected(kaggle, manifest):
+    return {
+        path: kaggle[path.split("/")[2].split(".")[0], int(path.split(".")[1])] for path in manifest
+    }
+
+
+def assert_exactly_the_articles(report, output, kaggle, manifest):
+    assert (report["photos"], report["by_content"]) == (18, 18)
+    assert (report["by_number"], report["missing"]) == ([], {})
+    assert contents(output) == expected(kaggle, manifest)
+    assert not (output / ".partial").exists()
+
+
+def test_kaggles_train_zip(kaggle, manifest, tmp_path, output, capsys):
+    source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
+    report = prepare.prepare(source, output, manifest)
+    assert_exactly_the_articles(report, output, kaggle, manifest)
+    prepare.tell(report, output)
+    assert "exactly the photos behind the README's numbers" in capsys.readouterr().out
+
+
+def test_kaggles_archive_with_train_zip_inside(kaggle, manifest, tmp_path, output):
+    inner = write_zip(tmp_path / "inner.zip", as_train_zip(kaggle)).read_bytes()
+    source = write_zip(
+        tmp_path / "dogs-vs-cats.zip",
+        {"train.zip": inner, "test1.zip": b"not read", "sampleSubmission.csv": b"id,label"},
+    )
+    report = prepare.prepare(source, output, manifest)
+    assert_exactly_the_articles(report, output, kaggle, manifest)
+
+
+def test_an_unpacked_folder(kaggle, manifest, tmp_path, output):
+    for name, content in as_train_zip(kaggle).items():
+        path = tmp_path / "my photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    for source in tmp_path / "my photos", tmp_path / "my photos" / "train":
+        report = prepare.prepare(source, output, manifest)
+        assert_exactly_the_articles(report, output, kaggle, manifest)
+
+
+def test_microsofts_archive_is_matched_by_content(kaggle, manifest, tmp_path, output):
+    shuffled = {
+        (kind, (number * 5 + 3) % 12): kaggle[kind, number]
+        for kind, number in kaggle
+        if number < 12
+    }
+    source = write_zip(tmp_path / "kagglecatsanddogs_5340.zip", as_microsoft(shuffled))
+    report = prepare.prepare(source, output, manifest)
+    assert_exactly_the_articles(report, output, kaggle, manifest)
+
+
+def test_microsofts_archive_by_number_where_content_differs(
+    kaggle, manifest, tmp_path, output, capsys
+):
+    photos = {key: content + b"trailing" for key, content in kaggle.items() if key[1] < 12}
+    photos["cat", 2] = b""  # as the archive's Cat/666.jpg
+    photos["dog", 11] = kaggle["dog", 0]  # dog.0.jpg, under another number
+    source = write_zip(tmp_path / "kagglecatsanddogs_5340.zip", as_microsoft(photos))
+    report = prepare.prepare(source, output, manifest)
+    assert (report["photos"], report["by_content"]) == (17, 1)
+    assert len(report["by_number"]) == 16
+    assert report["missing"] == {"train/cats/cat.2.jpg": "PetImages/Cat/2.jpg: the file is empty"}
+    written = contents(output)
+    assert written["train/dogs/dog.0.jpg"] == kaggle["dog", 0]
+    assert written["validation/cats/cat.7.jpg"] == photos["cat", 7]
+    prepare.tell(report, output)
+    out = capsys.readouterr().out
+    assert "by content: 1, by number: 16" in out
+    assert "not exactly the photos" in out and "Left out: train/cats/cat.2.jpg" in out
+
+
+def test_a_photo_is_never_taken_twice(kaggle, manifest, tmp_path, output):
+    """Validation photo cat.6 is there only as number 1, and so is no training photo."""
+    photos = {key: content + b"trailing" for key, content in kaggle.items() if key[1] < 12}
+    photos["cat", 1] = kaggle["cat", 6]
+    source = write_zip(tmp_path / "kagglecatsanddogs_5340.zip", as_microsoft(photos))
+    report = prepare.prepare(source, output, manifest)
+    assert report["missing"] == {"train/cats/cat.1.jpg": "not there"}
+    assert contents(output)["validation/cats/cat.6.jpg"] == kaggle["cat", 6]
+
+
+def test_googles_archive_has_other_validation_photos(kaggle, manifest, tmp_path, output, capsys):
+    members = {
+        f"cats_and_dogs_filtered/{split}/{kind}s/{kind}.{number}.jpg": kaggle[kind, number]
+        for split, numbers in {"train": TRAIN, "validation": GOOGLE}.items()
+        for kind in ("cat", "dog")
+        for number in numbers
+    }
+    source = write_zip(tmp_path / "cats_and_dogs_filtered.zip", members)
+    report = prepare.prepare(source, output, manifest)
+    assert (report["photos"], report["by_content"]) == (18, 12)
+    assert sorted(report["by_number"]) == sorted(
+        f"validation/{kind}s/{kind}.{number}.jpg" for kind in ("cat", "dog") for number in GOOGLE
+    )
+    assert contents(output)["validation/dogs/dog.21.jpg"] == kaggle["dog", 21]
+    prepare.tell(report, output)
+    assert "not exactly the photos" in capsys.readouterr().out
+
+
+def test_the_real_manifest_is_the_articles_split():
+    manifest = files.read_manifest(prepare.MANIFEST)
+    assert len(manifest) == len(set(manifest.values())) == 2800
+    assert set(manifest) == {
+        f"{split}/{kind}s/{kind}.{number}.jpg"
+        for split, numbers in {"train": range(1000), "validation": range(1000, 1400)}.items()
+        for kind in ("cat", "dog")
+        for number in numbers
+    }
+
+
+def truncated(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def corrupt(path):
+    content = bytearray(path.read_bytes())
+    content[200:260] = bytes(60)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("spoil", [truncated, corrupt])
+def test_broken_archives_are_refused(kaggle, manifest, tmp_path, output, spoil):
+    source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
+    spoil(source)
+    with pytest.raises(InputError, match=r"train\.zip: not a whole zip archive"):
+        prepare.prepare(source, output, manifest)
+
+
+def link(name):
+    info = zipfile.ZipInfo(name)
+    info.external_attr = (stat.S_IFLNK | 0o777) << 16
+    return info
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("../../evil.jpg", b"", "climbs out"),
+        ("train/../../cat.0.jpg", b"", "climbs out"),
+        ("/etc/cat.0.jpg", b"", "climbs out"),
+        ("..\\..\\evil.jpg", b"", "climbs out"),
+        ("C:/cat.0.jpg", b"", "climbs out"),
+        (link("train/cat.5.jpg"), b"/etc/passwd", "is a link"),
+        ("train/cat.5000.jpg", bytes(11 * 2**20), r"has \d+ bytes"),
+    ],
+)
+def test_hostile_archives_are_refused(kaggle, manifest, tmp_path, output, name, content, message):
+    source = write_zip(tmp_path / "train.zip", {**as_train_zip(kaggle), name: content})
+    with pytest.raises(InputError, match=f"refused, its member .*{message}"):
+        prepare.prepare(source, output, manifest)
+    assert contents(tmp_path) == {}
+
+
+def test_a_missing_photo_is_named(kaggle, manifest, tmp_path, output):
+    photos = {key: content for key, content in kaggle.items() if key != ("dog", 7)}
+    source = write_zip(tmp_path / "train.zip", as_train_zip(photos))
+    with pytest.raises(InputError, match=r"1 of the .*validation/dogs/dog\.7\.jpg \(not there\)"):
+        prepare.prepare(source, output, manifest)
+
+
+def test_a_member_that_is_no_picture_is_named(kaggle, manifest, tmp_path, output):
+    photos = {**kaggle, ("cat", 3): b"<html>404</html>"}
+    source = write_zip(tmp_path / "train.zip", as_train_zip(photos))
+    with pytest.raises(InputError, match=r"train/cats/cat\.3\.jpg \(.*: the file is not a picture"):
+        prepare.prepare(source, output, manifest)
+
+
+def test_other_archives_and_no_archive(manifest, tmp_path, output):
+    source = write_zip(tmp_path / "holidays.zip", {"beach.jpg": b"", "readme.txt": b""})
+    with pytest.raises(InputError, match="no cats and dogs"):
+        prepare.prepare(source, output, manifest)
+    with pytest.raises(InputError, match="no such file or folder"):
+        prepare.prepare(tmp_path / "none.zip", output, manifest)
+
+
+def test_an_error_leaves_earlier_photos_alone(kaggle, manifest, tmp_path, output):
+    source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
+    prepare.prepare(source, output, manifest)
+    before = contents(output), (output / "photos.json").read_text()
+    truncated(source)
+    with pytest.raises(InputError):
+        prepare.prepare(source, output, manifest)
+    assert (contents(output), (output / "photos.json").read_text()) == before
+
+
+def test_a_full_disk_leaves_earlier_photos_alone(kaggle, manifest, tmp_path, output, monkeypatch):
+    source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
+    prepare.prepare(source, output, manifest)
+    before = contents(output)
+    rename, calls = prepare.Path.rename, []
+
+    def full(path, target):
+        calls.append(path)
+        if len(calls) == 2:  # between moving the former photos away and the new ones in
+            raise OSError(28, "No space left on device")
+        return rename(path, target)
+
+    monkeypatch.setattr(prepare.Path, "rename", full)
+    with pytest.raises(OSError, match="No space"):
+        prepare.prepare(source, output, manifest)
+    assert contents(output) == before
+
+
+def test_a_users_own_photos_are_not_replaced(kaggle, manifest, tmp_path, output, monkeypatch):
+    (output / "train" / "cats").mkdir(parents=True)
+    source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
+    with pytest.raises(InputError, match="not from this script"):
+        prepare.main([str(source), "--output", str(output)])
+
+
+class Server(http.server.BaseHTTPRequestHandler):
+    """Serves `content`, at first only a part of it, with HTTP's range requests."""
+
+    content, asked, limit = b"", [], None
+
+    def do_GET(self):
+        start = int((self.headers["Range"] or "bytes=0-")[6:-1])
+        self.asked.append(start)
+        if start >= len(self.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(self.content)}")
+            self.end_headers()
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(self.content) - start))
+        self.end_headers()
+        stop = len(self.content) if self.limit is None else self.limit
+        self.wfile.write(self.content[start:stop])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def server():
+    server = http.server.HTTPServer(("127.0.0.1", 0), Server)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    Server.content, Server.asked, Server.limit = bytes(range(256)) * 1000, [], None
+    yield f"http://127.0.0.1:{server.server_port}/archive.zip"
+    server.shutdown()
+    server.server_close()
+
+
+def test_an_interrupted_download_goes_on_where_it_stopped(server, tmp_path):
+    path = tmp_path / "archive.zip"
+    Server.limit = 100_000
+    with pytest.raises(InputError, match="run again to go on"):
+        prepare.download(server, path)
+    assert not path.exists()
+    Server.limit = None
+    prepare.download(server, path)
+    assert Server.asked == [0, 100_000]
+    assert path.read_bytes() == Server.content
+
+
+def test_a_download_that_was_whole_but_not_renamed(server, tmp_path):
+    path = tmp_path / "archive.zip"
+    (tmp_path / "archive.zip.part").write_bytes(Server.content)
+    prepare.download(server, path)
+    assert path.read_bytes() == Server.content
+
+
+def test_no_network_is_one_line(tmp_path):
+    with pytest.raises(InputError, match="make data ARCHIVE=FILE"):
+        prepare.download("http://127.0.0.1:9/archive.zip", tmp_path / "archive.zip")
+
+
+def test_errors_are_one_line_with_status_2(tmp_path, monkeypatch, capsys):
+    (tmp_path / "train.zip").write_text("no zip")
+    argv = ["prepare.py", str(tmp_path / "train.zip"), "--output", str(tmp_path / "data")]
+    monkeypatch.setattr("sys.argv", argv)
+    with pytest.raises(SystemExit) as stop:
+        cli.run(prepare.main)
+    assert stop.value.code == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
