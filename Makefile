@@ -67,9 +67,10 @@ $(VENV): requirements.txt
 
 .made/common: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE"
 .made/options-%: text = echo "EPOCHS=$$EPOCHS BATCH_SIZE=$$BATCH_SIZE"
-.made/archive: text = ls -ldn "$$ARCHIVE" 2>&1
-.made/vgg16: text = ls -ldnL "$$VGG16_WEIGHTS" 2>&1
-.made/photos: text = find -H "$$DATA/train" "$$DATA/validation" -type f -exec ls -ln {} + 2>&1 | cksum
+.made/archive: text = $(call contents,"$$ARCHIVE")
+.made/vgg16: text = $(call contents,"$$VGG16_WEIGHTS")
+.made/photos: text = $(call contents,"$$DATA/train" "$$DATA/validation")
+contents = find -L $(1) -type f -exec cksum {} + 2>&1 | sort | cksum
 
 # Photos: of data/ only, the rest is the user's. ARCHIVE counts where it is given.
 data: data/photos.json

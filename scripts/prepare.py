@@ -5,7 +5,7 @@ dog.999.jpg, its validation photos the 400 after them. ARCHIVE is what you have 
 
   dogs-vs-cats.zip            Kaggle's, with train.zip inside
   train.zip                   Kaggle's
-  kagglecatsanddogs_5340.zip  Microsoft's, the same photos under other numbers
+  kagglecatsanddogs_5340.zip  Microsoft's, the same photos, perhaps under other numbers
   cats_and_dogs_filtered.zip  Google's, with other validation photos
   a folder                    one of these, unpacked
 
