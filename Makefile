@@ -28,8 +28,8 @@ PYTHON ?= python3
 ARCHIVE ?=
 VGG16_WEIGHTS ?=
 DATA ?= data
-EPOCHS ?=
-BATCH_SIZE ?=
+EPOCHS ?= 50
+BATCH_SIZE ?= 32
 SEED ?= 0
 RECIPE ?= faithful
 # Recipes read them from the environment, where blanks and quotes do no harm.
@@ -56,74 +56,79 @@ $(VENV): requirements.txt
 	  { echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one: make PYTHON=..." >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt \
-	  $(if $(shell command -v nvidia-smi),'tensorflow[and-cuda]')
+	  $(if $(shell command -v nvidia-smi 2>/dev/null),'tensorflow[and-cuda]')
 	cp requirements.txt $@
 
-# What an output was made with, as a file that changes only when its text does: an
-# output that depends on it is made again when a variable or a photo has changed.
+# What an output was made with, as a file of its own that changes only when its text
+# does: an output is made again when its variables, photos or files have changed.
 .made/%: FORCE
 	@mkdir -p .made
 	@text=$$($(text)); [ -f $@ ] && [ "$$text" = "$$(cat $@)" ] || printf '%s\n' "$$text" > $@
 
-.made/common: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE"
-.made/options-%: text = echo "EPOCHS=$$EPOCHS BATCH_SIZE=$$BATCH_SIZE"
+contents = find -L $(1) -type f -exec cksum {} + 2>&1 | sort | cksum
 .made/archive: text = $(call contents,"$$ARCHIVE")
 .made/vgg16: text = $(call contents,"$$VGG16_WEIGHTS")
-.made/photos: text = $(call contents,"$$DATA/train" "$$DATA/validation")
-contents = find -L $(1) -type f -exec cksum {} + 2>&1 | sort | cksum
+.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE"; $(call contents,"$$DATA/train" "$$DATA/validation")
+# EPOCHS and BATCH_SIZE are for the experiments that are named on the command line:
+# `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
+.made/options-%: text = $(if $(call named,$(*:options-%=%)),echo "$$EPOCHS $$BATCH_SIZE",cat $@ 2>/dev/null || echo 50 32)
+named = $(filter $(1) reproduce,$(MAKECMDGOALS))
 
 # Photos: of data/ only, the rest is the user's. ARCHIVE counts where it is given.
 data: data/photos.json
 
-PREPARED := $(and $(wildcard data/train/*/*),$(wildcard data/validation/*/*))
+PREPARED := $(and $(wildcard data/train/*/*),$(wildcard data/validation/*/*),$(if $(wildcard data/.replacement),,whole))
 data/photos.json: $(if $(PREPARED),,FORCE) $(if $(ARCHIVE),.made/archive) | $(VENV)
 	$(RUN) scripts/prepare.py $(if $(ARCHIVE),"$$ARCHIVE")
 
 # Photos in data/ that make did not put there, without photos.json, are used as they are.
 ifeq ($(DATA),data)
-.made/photos: $(if $(and $(PREPARED),$(if $(ARCHIVE)$(wildcard data/photos.json),,yes)),,data/photos.json)
+ifneq ($(ARCHIVE)$(if $(PREPARED),$(wildcard data/photos.json),prepare),)
+PHOTOS := data/photos.json
+endif
 endif
 
-# Experiments. EPOCHS and BATCH_SIZE are for those that are named on the command line:
-# `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
-named = $(filter $(1) reproduce,$(MAKECMDGOALS))
-settings = --data "$$DATA" --seed "$$SEED" $(if $(filter as-printed,$(RECIPE)),--as-printed) \
-  $(if $(call named,$(1)),$(if $(EPOCHS),--epochs "$$EPOCHS") $(if $(BATCH_SIZE),--batch-size "$$BATCH_SIZE"))
-vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
-
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py files.py images.py runs.py) .made/photos .made/common
+# Experiments.
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py files.py images.py runs.py)
 SCRATCH := weights/first_try.weights.h5
 BOTTLENECK := weights/bottleneck_fc_model.weights.h5
 FINETUNE := weights/fine_tuned.weights.h5
+SHEET := preview/contact_sheet.jpg
+
+.made/inputs-scratch .made/inputs-bottleneck .made/inputs-finetune .made/inputs-preview: $(PHOTOS)
+
+as_printed = $(if $(filter as-printed,$(RECIPE)),--as-printed)
+settings = --data "$$DATA" --seed "$$SEED" $(as_printed) \
+  $(if $(call named,$(1)),--epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE")
+vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
 
 scratch: $(SCRATCH)
 bottleneck: $(BOTTLENECK)
 finetune: $(FINETUNE)
+preview: $(SHEET)
 
-$(SCRATCH): scripts/scratch.py $(EVERYWHERE) .made/options-scratch | $(VENV)
+$(SCRATCH): scripts/scratch.py $(EVERYWHERE) .made/inputs-scratch .made/options-scratch | $(VENV)
 	$(RUN) scripts/scratch.py $(call settings,scratch)
 
 # The features, bottleneck_features_{train,validation}.npy, are made by the same command.
-$(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) \
-  $(if $(call named,bottleneck),.made/options-bottleneck) $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
+$(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs-bottleneck \
+  .made/options-bottleneck $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
 
-$(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/options-finetune | $(VENV)
+$(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/inputs-finetune .made/options-finetune | $(VENV)
 	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)
+
+$(SHEET): scripts/preview.py scripts/images.py .made/inputs-preview | $(VENV)
+	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(as_printed)
 
 reproduce: scratch bottleneck finetune report
 
 report: $(VENV)
 	@$(RUN) scripts/report.py
 
-preview: preview/contact_sheet.jpg
-
-preview/contact_sheet.jpg: scripts/preview.py scripts/images.py .made/photos .made/common | $(VENV)
-	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(if $(filter as-printed,$(RECIPE)),--as-printed)
-
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
 # weights, given or in Keras's cache, it does with a VGG16 that never saw a photo.
-DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED"
+DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED" $(as_printed)
 CACHED := $(HOME)/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
 DEMO_VGG16 := --vgg16-weights $(if $(VGG16_WEIGHTS),"$$VGG16_WEIGHTS",$(if $(wildcard $(CACHED)),imagenet,random))
 

@@ -1,12 +1,13 @@
 """Keras on TensorFlow, imported without TensorFlow's chatter. Scripts import this first."""
 
 import os
+import sys
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # ImageDataGenerator and the code here need it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors only
 
 # While it is imported and looks for GPUs, TensorFlow prints a dozen lines whatever the
-# log level (tensorflow issue 100442); a one-line error would drown in them. What was
+# log level (tensorflow/tensorflow#100442); a one-line error would drown in them. What was
 # found is said by runs.Run instead.
 _stderr = os.dup(2)
 with open(os.devnull, "w") as _nowhere:
@@ -15,6 +16,8 @@ try:
     import tensorflow as tf
 
     tf.config.list_physical_devices()
+except KeyboardInterrupt:  # these seconds come before cli.run()
+    sys.exit(130)
 finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)

@@ -71,12 +71,7 @@ def build_top_model(input_shape):
 def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    parser.add_argument(
-        "--vgg16-weights",
-        metavar="FILE",
-        help='VGG16\'s weights without its top; "imagenet" downloads them, "random" does without '
-        "(default: the file given last, else imagenet)",
-    )
+    vgg16.add_option(parser)
     arguments = parser.parse_args(argv)
     files.make_writable_folder(arguments.weights)
 
@@ -98,17 +93,18 @@ def main(argv=None):
         "preprocessing": images.PREPROCESSING,
         **vgg16.describe(base, vgg16_weights),
     }
+    vgg16.remember(vgg16_weights, arguments.weights)
     train_data = save_bottleneck_features(
         base,
         train_generator,
         arguments.weights / "bottleneck_features_train.npy",
-        {**source, "photos": data["train"]},
+        {**source, "photos": data["train"], "versions": runs.versions()},
     )
     validation_data = save_bottleneck_features(
         base,
         validation_generator,
         arguments.weights / "bottleneck_features_validation.npy",
-        {**source, "photos": data["validation"]},
+        {**source, "photos": data["validation"], "versions": runs.versions()},
     )
 
     # the features were saved in order, so recreating the labels is easy
@@ -117,7 +113,7 @@ def main(argv=None):
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_top_model(train_data.shape[1:])
-    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe], name="rmsprop")
+    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe])
     model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"])
 
     train_batches = images.ArrayIterator(train_data, train_labels, arguments.batch_size)
@@ -125,10 +121,10 @@ def main(argv=None):
         {
             "experiment": "bottleneck",
             **source,
-            "optimizer": optimizer.get_config(),
             "data": data,
         },
         arguments,
+        model,
         train_batches,
     )
     model.fit(

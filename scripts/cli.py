@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 
 class InputError(Exception):
@@ -37,8 +38,15 @@ def _whole_number(text, least):
     return int(text)
 
 
-def run(main):
+def path(text):
+    """argparse type: a path, with ~ for the home folder also where the shell leaves it."""
+    return Path(text).expanduser()
+
+
+def run(main, after_interrupt="run the same command again to go on"):
     """Call main() as a script: status 0 when done, 2 for bad input, 130 for Ctrl-C.
+
+    after_interrupt: what the user is told after Ctrl-C.
 
     An OSError (a full disk, a folder that can't be written) names its file
     already, so it is bad input too. Anything else is our mistake and keeps
@@ -52,5 +60,5 @@ def run(main):
         print(f"{prog}: error: {message}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        print(f"\n{prog}: interrupted; run the same command again to go on", file=sys.stderr)
+        print(f"\n{prog}: interrupted; {after_interrupt}", file=sys.stderr)
         sys.exit(130)

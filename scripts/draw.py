@@ -8,7 +8,6 @@ seed give the same drawings. Accuracies on them say nothing about photos.
 
 import random
 import shutil
-from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
@@ -149,7 +148,7 @@ def draw_data_set(folder, photos, seed):
 def main(argv=None):
     """Run the script with the command line's options, or with those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
-    parser.add_argument("folder", type=Path, metavar="FOLDER", help="a new folder")
+    parser.add_argument("folder", type=cli.path, metavar="FOLDER", help="a new folder")
     for split, count in {"train": 100, "validation": 50}.items():
         parser.add_argument(
             f"--{split}",
@@ -175,4 +174,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, after_interrupt="nothing was replaced")

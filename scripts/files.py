@@ -126,11 +126,15 @@ def read_manifest(path):
 
 
 def append_record(path, record):
-    """Add one line to a file of JSON lines, in a single write."""
-    with open(path, "a") as file:
-        file.write(json.dumps(record) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
+    """Add one line to a file of JSON lines, whole or not at all."""
+    with open(path, "ab", buffering=0) as file:
+        end = file.tell()
+        try:
+            file.write(json.dumps(record).encode() + b"\n")
+            os.fsync(file.fileno())
+        except OSError:  # a full disk takes the first bytes and refuses the rest
+            file.truncate(end)
+            raise
 
 
 def read_records(path):

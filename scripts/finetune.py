@@ -67,24 +67,21 @@ def check_top_model(path, top, arguments, data):
     }
     for what, (there, here) in expected.items():
         if there != here:
-            raise InputError(f"{path}: trained with another {what}; {remedy(arguments)}")
+            raise InputError(f"{path}: not of the same {what}; {remedy(arguments)}")
 
 
 def remedy(arguments):
-    """The command that makes the top model which this run needs."""
-    recipe = " RECIPE=as-printed" if arguments.recipe == "as-printed" else ""
-    return f"run `make bottleneck SEED={arguments.seed}{recipe}` or bottleneck.py alike"
+    """What to do to get the top model which this run needs."""
+    options = f"--data {arguments.data} --seed {arguments.seed}"
+    if arguments.recipe == "as-printed":
+        options += " --as-printed"
+    return f"run `python scripts/bottleneck.py {options}`"
 
 
 def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    parser.add_argument(
-        "--vgg16-weights",
-        metavar="FILE",
-        help='VGG16\'s weights without its top; "imagenet" downloads them, "random" does without '
-        "(default: the file given last, else imagenet)",
-    )
+    vgg16.add_option(parser)
     arguments = parser.parse_args(argv)
 
     # prepare data augmentation configuration
@@ -114,11 +111,12 @@ def main(argv=None):
             f"{top_model_weights_path}: trained on the features of other VGG16 weights than "
             f"{vgg16_weights}; {remedy(arguments)} with these weights"
         )
+    vgg16.remember(vgg16_weights, arguments.weights)
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(base, top_model_weights_path)
     # compile the model with a SGD/momentum optimizer and a very slow learning rate
-    optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM, name="sgd")
+    optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
     model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(
@@ -127,7 +125,6 @@ def main(argv=None):
             "image_size": IMAGE_SIZE,
             "preprocessing": images.PREPROCESSING,
             "augmentation": augmentation,
-            "optimizer": optimizer.get_config(),
             "frozen_layers": FROZEN_LAYERS,
             **base_description,
             "top_model": {key: top[key] for key in ("run", "epochs", "val_accuracy")},
@@ -135,6 +132,7 @@ def main(argv=None):
             "data": data,
         },
         arguments,
+        model,
         train_generator,
     )
     # fine-tune the model

@@ -17,6 +17,7 @@ content is taken by content, the rest by number, and the differences are named.
 import contextlib
 import hashlib
 import itertools
+import json
 import re
 import shutil
 import stat
@@ -40,6 +41,9 @@ MICROSOFT = (
     "https://download.microsoft.com/download/3/E/1/"
     "3E1C3F21-ECDB-4869-8368-6DEBA77B919F/kagglecatsanddogs_5340.zip"
 )
+
+SPLITS = ("train", "validation")
+READY = ".replacement"  # a folder in data/: photos and photos.json, whole, on their way in
 
 CLASSES = {"cat": "cats", "dog": "dogs"}
 TRAIN = range(1000)  # "we just took the first 1000 images for each class"
@@ -95,12 +99,18 @@ def download(url, path):
 def members(source, work):
     """Yield {path inside: function that returns its bytes} of a zip archive or a folder.
 
-    work: a folder for a train.zip found inside the archive. Raises InputError for
-    archives that are broken, encrypted or hostile.
+    work: a folder for a train.zip found inside. Raises InputError for archives that are
+    broken, encrypted or hostile.
     """
     if source.is_dir():
         paths = sorted(path for path in source.rglob("*") if path.is_file())
-        yield {path.relative_to(source).as_posix(): path.read_bytes for path in paths}
+        inside = {path.relative_to(source).as_posix(): path.read_bytes for path in paths}
+        inner = [path for path in paths if path.name == "train.zip"]
+        if inner and not any(parse(name) for name in inside):
+            with members(inner[0], work) as inside:
+                yield inside
+        else:
+            yield inside
         return
     if not source.exists():
         raise InputError(f"{source}: no such file or folder")
@@ -114,8 +124,12 @@ def members(source, work):
                 unpacked = work / "train.zip"
                 with archive.open(inner[0]) as packed, open(unpacked, "wb") as file:
                     shutil.copyfileobj(packed, file, 2**20)
-                with members(unpacked, work) as inside:
-                    yield inside
+                try:
+                    with members(unpacked, work) as inside:
+                        yield inside
+                except InputError as error:  # the copy is gone by the time that it is read
+                    message = str(error).replace(str(unpacked), f"train.zip in {source}")
+                    raise InputError(message) from error
             else:
                 yield {info.filename: lambda info=info: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
@@ -153,10 +167,10 @@ def wanted(photos):
     google = not any((c, n) in photos for c in CLASSES for n in VALIDATION) and any(
         (c, n) in photos for c in CLASSES for n in GOOGLE_VALIDATION
     )
-    splits = {"train": TRAIN, "validation": GOOGLE_VALIDATION if google else VALIDATION}
+    numbers_of = {"train": TRAIN, "validation": GOOGLE_VALIDATION if google else VALIDATION}
     return {
         f"{split}/{folder}/{name}.{number}.jpg": (name, number)
-        for split, numbers in splits.items()
+        for split, numbers in numbers_of.items()
         for name, folder in CLASSES.items()
         for number in numbers
     }
@@ -199,44 +213,43 @@ def choose(source, inside, manifest):
             by_content.setdefault(hashlib.sha256(read()).hexdigest(), (name, read))
 
     chosen, missing = {}, {}
-    taken = {by_content[digest][0] for digest in looking_for & by_content.keys()}
+    taken = looking_for & by_content.keys()  # no picture twice, least of all in both sets
     for path, key in paths.items():
         if manifest.get(path) in by_content:
             chosen[path] = (by_content[manifest[path]][1], manifest[path])
-            continue
-        found = [(name, read) for name, read in photos.get(key, []) if name not in taken]
-        if not found:
+        elif key not in photos:
             missing[path] = "not there"
-            continue
-        name, read = found[0]
-        problem = files.photo_problem(read())
-        if problem:
-            missing[path] = f"{name}: {problem}"
         else:
-            chosen[path] = (read, hashlib.sha256(read()).hexdigest())
+            name, read = photos[key][0]
+            content = read()
+            digest = hashlib.sha256(content).hexdigest()
+            problem = files.photo_problem(content)
+            if digest in taken:
+                problem = "the same picture as another one"
+            if problem:
+                missing[path] = f"{name}: {problem}"
+            else:
+                chosen[path] = (read, digest)
+                taken.add(digest)
     return chosen, missing
 
 
-def fill(output, chosen, work):
-    """Write the chosen photos, and put train/ and validation/ in place once all are there."""
-    for path, (read, _) in tqdm(
-        chosen.items(), desc="Writing photos", unit="photo", leave=False, disable=None
-    ):
-        (work / path).parent.mkdir(parents=True, exist_ok=True)
-        (work / path).write_bytes(read())
-    (output / "photos.json").unlink(missing_ok=True)
-    for split in "train", "validation":
-        if (output / split).exists():
-            (output / split).rename(work / f"former-{split}")
-        (work / split).rename(output / split)
+def install(output):
+    """Put a replacement that is complete in place. Interrupted, it is taken up by the next start.
 
-
-def tidy(output, work):
-    """Remove the working folder, but for photos that an interrupted fill() had moved there."""
-    for split in "train", "validation":
-        if (work / f"former-{split}").exists() and not (output / split).exists():
-            (work / f"former-{split}").rename(output / split)
-    shutil.rmtree(work, ignore_errors=True)
+    Returns whether there was one.
+    """
+    ready = output / READY
+    if not ready.exists():
+        return False
+    for split in SPLITS:
+        if (ready / split).exists():
+            shutil.rmtree(output / split, ignore_errors=True)
+            (ready / split).rename(output / split)
+    if (ready / "photos.json").exists():
+        (ready / "photos.json").rename(output / "photos.json")
+    ready.rmdir()
+    return True
 
 
 def few(names):
@@ -246,26 +259,34 @@ def few(names):
 
 
 def refuse_others_photos(output):
-    """Raise InputError if `output` holds photos that this script did not put there."""
-    # A working folder without photos.json is what is left where fill() was killed.
-    ours = (output / "photos.json").exists() or (output / ".partial").exists()
-    if (output / "train").exists() and not ours:
-        raise InputError(
-            f"{output / 'train'}: there already, and not from this script; it can be used as "
-            "it is, or moved away to make room"
-        )
+    """Raise InputError if train/ or validation/ hold files that this script did not put there."""
+    try:
+        ours = json.loads((output / "photos.json").read_text())["sha256"]
+    except (OSError, ValueError, KeyError):
+        ours = {}
+    for split in SPLITS:
+        for path in sorted((output / split).rglob("*")):
+            name = path.relative_to(output).as_posix()
+            if path.is_file() and ours.get(name) != files.sha256(path):
+                raise InputError(
+                    f"{path}: not from this script, and would be replaced; use the photos as they "
+                    f"are, or move {output / split} away to make room"
+                )
 
 
 def prepare(source, output, manifest):
     """Fill `output` with the article's photos from `source`, an archive or a folder.
 
-    Returns what it also writes to photos.json: where the photos come from and how
-    they compare with `manifest`. Raises InputError before anything is replaced.
+    Returns what it also writes to photos.json: where the photos come from, their
+    digests, and how they compare with `manifest`. Raises InputError before anything
+    is replaced.
     """
-    work = output / ".partial"
     files.make_writable_folder(output)
-    tidy(output, work)
-    work.mkdir()
+    install(output)
+    refuse_others_photos(output)
+    work = output / ".partial"
+    shutil.rmtree(work, ignore_errors=True)
+    (work / "new").mkdir(parents=True)
     try:
         with members(source, work) as inside:
             chosen, missing = choose(source, inside, manifest)
@@ -278,18 +299,25 @@ def prepare(source, output, manifest):
             folders = {path.rsplit("/", 1)[0] for path in chosen}
             if folders != {path.rsplit("/", 1)[0] for path in manifest}:
                 raise InputError(f"{source}: no photos for some class; is the archive whole?")
-            fill(output, chosen, work)
+            for path, (read, _) in tqdm(
+                chosen.items(), desc="Writing photos", unit="photo", leave=False, disable=None
+            ):
+                (work / "new" / path).parent.mkdir(parents=True, exist_ok=True)
+                (work / "new" / path).write_bytes(read())
+        digests = {path: digest for path, (_, digest) in chosen.items()}
+        report = {
+            "source": source.name,
+            "photos": len(chosen),
+            "by_content": sum(manifest.get(path) == digest for path, digest in digests.items()),
+            "by_number": [p for p, digest in digests.items() if manifest.get(p) != digest],
+            "missing": missing,
+            "sha256": digests,
+        }
+        files.write_json(work / "new" / "photos.json", report)
+        (work / "new").rename(output / READY)  # from here on, it can only be completed
     finally:
-        tidy(output, work)
-    digests = {path: digest for path, (_, digest) in chosen.items()}
-    report = {
-        "source": source.name,
-        "photos": len(chosen),
-        "by_content": sum(manifest.get(path) == digest for path, digest in digests.items()),
-        "by_number": [path for path, digest in digests.items() if manifest.get(path) != digest],
-        "missing": missing,
-    }
-    files.write_json(output / "photos.json", report)
+        shutil.rmtree(work, ignore_errors=True)
+    install(output)
     return report
 
 
@@ -314,17 +342,20 @@ def tell(report, output):
 def main(argv=None):
     """Run the script with the command line's options, or with those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
-    parser.add_argument("archive", type=Path, nargs="?", metavar="ARCHIVE")
+    parser.add_argument("archive", type=cli.path, nargs="?", metavar="ARCHIVE")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=cli.path,
         default=ROOT / "data",
         metavar="FOLDER",
         help="folder to fill (default: data)",
     )
     arguments = parser.parse_args(argv)
     archive = arguments.archive
-    refuse_others_photos(arguments.output)
+    if install(arguments.output) and archive is None:
+        tell(json.loads((arguments.output / "photos.json").read_text()), arguments.output)
+        return
+    refuse_others_photos(arguments.output)  # before a long download
     if archive is None:
         files.make_writable_folder(arguments.output)
         archive = arguments.output / MICROSOFT.rsplit("/", 1)[1]

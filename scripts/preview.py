@@ -10,7 +10,7 @@ import backend  # noqa: F401  first, it sets Keras up
 import keras
 import numpy as np
 from PIL import Image, ImageOps
-from tensorflow.keras.preprocessing.image import ImageDataGenerator
+from tensorflow.keras.preprocessing.image import ImageDataGenerator, Iterator
 
 import cli
 import files
@@ -72,7 +72,7 @@ def main(argv=None):
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument(
         "photo",
-        type=Path,
+        type=cli.path,
         nargs="?",
         default=ROOT / "data" / "train",
         metavar="PHOTO",
@@ -81,7 +81,7 @@ def main(argv=None):
     )
     parser.add_argument(
         "--output",
-        type=Path,
+        type=cli.path,
         default=ROOT / "preview",
         metavar="FOLDER",
         help="folder for the pictures; an earlier preview in it is replaced (default: preview)",
@@ -98,7 +98,9 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     photo = arguments.photo
     if photo.is_dir():
-        photo = next(iter(sorted(photo.rglob("*.[jJ][pP]*[gG]"))), photo)
+        endings = tuple(f".{ending}" for ending in Iterator.white_list_formats)
+        photos = sorted(p for p in photo.rglob("*") if p.name.lower().endswith(endings))
+        photo = photos[0] if photos else photo
     if not photo.is_file():
         raise InputError(f"{photo}: no photo there; run `make data`, or name one")
     files.photo_digests([photo])  # is it a photo?
@@ -118,4 +120,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, after_interrupt="nothing was replaced")

@@ -5,6 +5,7 @@ in nothing but the seed make one row: mean ± standard deviation over the seeds.
 interval is the 95 % that the number of validation photos allows (Wilson's).
 """
 
+import json
 import statistics
 from pathlib import Path
 
@@ -35,6 +36,22 @@ def is_the_articles(record, manifest):
     return True
 
 
+# What may differ between the runs of one row: the seed, and what is no setting.
+NOT_SETTINGS = {
+    "run",
+    "seed",
+    "started",
+    "finished",
+    "commit",
+    "versions",
+    "hardware",
+    "seconds_per_epoch",
+    "history",
+    "val_accuracy",
+    "top_model",  # that of the same seed; how many epochs it had is looked at
+}
+
+
 def group(records):
     """Runs that differ in nothing but their seeds, as lists, in the article's order.
 
@@ -43,16 +60,19 @@ def group(records):
     """
     groups = {}
     for record in records:
-        key = tuple(
-            str(record.get(setting))
-            for setting in ("experiment", "recipe", "epochs", "batch_size", "data", "vgg16_sha256")
-        )
+        settings = {name: value for name, value in record.items() if name not in NOT_SETTINGS}
+        key = json.dumps([settings, classifier_epochs(record)], sort_keys=True)
         groups.setdefault(key, {})[record["seed"]] = record
     order = list(ARTICLE)
     return sorted(
         (list(runs.values()) for runs in groups.values()),
         key=lambda runs: (order.index(runs[0]["experiment"]), runs[0]["recipe"] != "faithful"),
     )
+
+
+def classifier_epochs(record):
+    """How many epochs the classifier had that a fine-tuning started from; else None."""
+    return record.get("top_model", {}).get("epochs")
 
 
 def row(runs):
@@ -68,6 +88,8 @@ def row(runs):
     notes = [first["recipe"]] if first["recipe"] != "faithful" else []
     if first.get("vgg16_weights", "imagenet") != "imagenet":
         notes.append(f"VGG16 {first['vgg16_weights']}")
+    if classifier_epochs(first) not in (None, 50):
+        notes.append(f"classifier of {classifier_epochs(first)} epochs")
     seconds = statistics.median(s for run in runs for s in run["seconds_per_epoch"])
     machines = {
         ", ".join(run["hardware"]["gpus"])
@@ -103,7 +125,7 @@ def main(argv=None):
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument(
         "--results",
-        type=Path,
+        type=cli.path,
         default=ROOT / "results",
         metavar="FOLDER",
         help="folder with runs.jsonl (default: results)",
@@ -125,4 +147,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, after_interrupt="nothing was replaced")

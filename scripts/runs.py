@@ -26,6 +26,8 @@ from cli import InputError
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pillow", "h5py")
 
+STARTED = datetime.now(UTC).isoformat(timespec="seconds")  # of the script
+
 # A bar that moves on a terminal, one line an epoch in a log file.
 VERBOSE = 1 if sys.stdout.isatty() else 2
 
@@ -35,7 +37,7 @@ def argument_parser(description, epochs, batch_size):
     parser = cli.ArgumentParser(description)
     parser.add_argument(
         "--data",
-        type=Path,
+        type=cli.path,
         default=ROOT / "data",
         metavar="FOLDER",
         help="folder with train/CLASS/ and validation/CLASS/ (default: data)",
@@ -71,14 +73,14 @@ def argument_parser(description, epochs, batch_size):
     )
     parser.add_argument(
         "--weights",
-        type=Path,
+        type=cli.path,
         default=ROOT / "weights",
         metavar="FOLDER",
         help="where weights and features are written and read (default: weights)",
     )
     parser.add_argument(
         "--results",
-        type=Path,
+        type=cli.path,
         default=ROOT / "results",
         metavar="FOLDER",
         help="where the run is added to runs.jsonl (default: results)",
@@ -94,13 +96,15 @@ class Run(keras.callbacks.Callback):
     it train an epoch twice. Here the state is one small file that names the
     weights it belongs to, and it is replaced in one step.
 
-    settings: everything that decides the outcome; JSON values. Two runs with the
-        same settings are the same run, so an interrupted one is found again by them.
+    settings: what decides the outcome beside the arguments and the model; JSON values.
     arguments: of argument_parser().
-    train_generator: its order of photos is drawn anew at the start of every epoch.
+    model: compiled. train_generator: its order is drawn anew at the start of every epoch.
+
+    Two runs with the same settings, model and package versions are the same run, so
+    an interrupted one is found again by them.
     """
 
-    def __init__(self, settings, arguments, train_generator):
+    def __init__(self, settings, arguments, model, train_generator):
         super().__init__()
         self.settings = {
             "experiment": settings["experiment"],
@@ -109,7 +113,10 @@ class Run(keras.callbacks.Callback):
             "epochs": arguments.epochs,
             "batch_size": arguments.batch_size,
             **settings,
+            "optimizer": model.optimizer.get_config(),
+            "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
         }
+        self.versions = versions()
         self.weights_folder = arguments.weights
         self.records = arguments.results / "runs.jsonl"
         for folder in arguments.weights, arguments.results:
@@ -117,12 +124,13 @@ class Run(keras.callbacks.Callback):
         files.read_records(self.records)  # a broken one is better found now than at the end
         self.train_generator = train_generator
         self.hardware = _hardware()
-        text = json.dumps(self.settings, sort_keys=True)
+        text = json.dumps([self.settings, self.versions], sort_keys=True)
         name = f"{settings['experiment']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         self.checkpoint = arguments.weights / "checkpoints" / name
         self.state = {
             "run": f"{name}-{os.urandom(4).hex()}",
-            "started": _now(),
+            "started": STARTED,
+            "commit": _commit(),
             "weights": None,
             "seconds_per_epoch": [],
             "history": {},
@@ -192,7 +200,8 @@ class Run(keras.callbacks.Callback):
             **self.settings,
             "started": self.state["started"],
             "finished": _now(),
-            "versions": _versions(),
+            "commit": self.state["commit"],
+            "versions": self.versions,
             "hardware": self.hardware,
             "seconds_per_epoch": self.state["seconds_per_epoch"],
             "history": history,
@@ -252,14 +261,28 @@ def _short(path):
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
 
 
-def _versions():
-    versions = {"python": platform.python_version()}
-    versions.update({name: importlib.metadata.version(name) for name in PACKAGES})
-    git = subprocess.run(
-        ["git", "-C", ROOT, "describe", "--always", "--dirty"], capture_output=True, text=True
-    )
-    versions["commit"] = git.stdout.strip() if git.returncode == 0 else None
-    return versions
+def versions():
+    """{package: version} of Python and of the packages that decide the outcome of a run."""
+    return {"python": platform.python_version()} | {
+        package: importlib.metadata.version(package) for package in PACKAGES
+    }
+
+
+def _commit():
+    """The commit of the code that runs, "…-dirty" if it was changed; None outside of git."""
+    try:
+        commit, changes = (
+            subprocess.run(
+                ["git", "-C", ROOT, *command], capture_output=True, text=True, check=True
+            ).stdout.strip()
+            for command in (
+                ["rev-parse", "--short=12", "HEAD"],
+                ["status", "--porcelain", "--", "scripts", "requirements.txt"],
+            )
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return f"{commit}-dirty" if changes else commit
 
 
 def _hardware():

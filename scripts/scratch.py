@@ -78,7 +78,7 @@ def main(argv=None):
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(IMAGE_SIZE)
-    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe], name="rmsprop")
+    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe])
     model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(
@@ -87,11 +87,11 @@ def main(argv=None):
             "image_size": IMAGE_SIZE,
             "preprocessing": images.PREPROCESSING,
             "augmentation": augmentation,
-            "optimizer": optimizer.get_config(),
             "class_indices": train_generator.class_indices,
             "data": data,
         },
         arguments,
+        model,
         train_generator,
     )
     # No step counts: an epoch is every photo once, the smaller last batch included, as

@@ -17,24 +17,39 @@ from cli import InputError
 IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
 
-def weights_file(given, folder):
-    """The weights to use: those given, else those given before, else "imagenet".
+LINK = "vgg16.h5"  # in the weights folder: remembers the last file that was given
 
-    given: a file's path, "imagenet", "random", or None for whatever was used before.
-    folder: where a link named vgg16.h5 remembers the last file that was given.
+
+def add_option(parser):
+    """The option of the scripts that need VGG16."""
+    parser.add_argument(
+        "--vgg16-weights",
+        metavar="FILE",
+        help='VGG16\'s weights without its top; "imagenet" downloads them, "random" does without '
+        "(default: the file given last, else imagenet)",
+    )
+
+
+def weights_file(given, folder):
+    """The weights to use: those given, else the file given last, else "imagenet".
+
+    given: a file's path, "imagenet", "random", or None. folder: of the weights.
     """
-    link = folder / "vgg16.h5"
+    link = folder / LINK
     if given in ("imagenet", "random"):
         return given
     if given is None:
-        return str(link) if link.is_file() else "imagenet"
-    path = Path(given).resolve()
-    if path.is_file() and path != link.resolve():
-        temporary = folder / f".partial-{link.name}"
+        return str(link.resolve()) if link.is_file() else "imagenet"
+    return str(Path(given).expanduser().resolve())
+
+
+def remember(weights, folder):
+    """Link to a weights file that has proved good, for the next time. See weights_file()."""
+    if weights not in ("imagenet", "random"):
+        temporary = folder / f".partial-{LINK}"
         temporary.unlink(missing_ok=True)
-        temporary.symlink_to(path)
-        temporary.replace(link)
-    return given
+        temporary.symlink_to(weights)
+        temporary.replace(folder / LINK)
 
 
 def describe(base, weights):

@@ -9,6 +9,7 @@ import bottleneck
 import cli
 import draw
 import finetune
+import keras
 import pytest
 import scratch
 
@@ -56,6 +57,7 @@ class Workplace:
             arguments += ["--vgg16-weights", "random"]
         command = [f"{script.__name__}.py", *map(str, [*arguments, *options])]
         self.monkeypatch.setattr(sys, "argv", command)
+        keras.utils.clear_session()  # layers are named and numbered as in a process of their own
         try:
             cli.run(script.main)
         except SystemExit as stop:

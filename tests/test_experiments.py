@@ -53,7 +53,16 @@ def test_the_article_from_top_to_bottom(workplace):
         assert record["hardware"]["cores"] == os.cpu_count()
     assert len(workplace.records()) == 3
     left = {path.name for path in workplace.weights.iterdir()}
-    assert not any(name.startswith(".partial") for name in left)
+    assert left == {
+        "first_try.weights.h5",
+        "bottleneck_features_train.npy",
+        "bottleneck_features_train.json",
+        "bottleneck_features_validation.npy",
+        "bottleneck_features_validation.json",
+        "bottleneck_fc_model.weights.h5",
+        "fine_tuned.weights.h5",
+        "checkpoints",
+    }
     assert list((workplace.weights / "checkpoints").iterdir()) == []
 
 
@@ -190,11 +199,13 @@ def test_features_are_made_once_but_never_used_stale(workplace, data, capsys):
 def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypatch):
     assert "make bottleneck" in workplace.error(finetune)  # there is none yet
     workplace.run(bottleneck, "--epochs", 1)
-    assert "another seed; run `make bottleneck SEED=1`" in workplace.error(finetune, "--seed", 1)
-    assert "another recipe" in workplace.error(finetune, "--as-printed")
+    assert "not of the same seed; run `python scripts/bottleneck.py" in workplace.error(
+        finetune, "--seed", 1
+    )
+    assert "not of the same recipe" in workplace.error(finetune, "--as-printed")
     original, workplace.data = workplace.data, data
     (data / "train/cats/cat.0.jpg").unlink()
-    assert "another photos" in workplace.error(finetune)
+    assert "not of the same photos" in workplace.error(finetune)
     workplace.data = original
     other = tmp_path / "other.weights.h5"
     keras.applications.VGG16(include_top=False, weights=None, input_shape=(*SMALL, 3)).save_weights(
@@ -204,7 +215,7 @@ def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypat
     assert workplace.status(finetune, "--vgg16-weights", other) == 2
     assert "other VGG16 weights" in workplace.capsys.readouterr().err
     monkeypatch.setattr(finetune, "IMAGE_SIZE", (64, 64))
-    assert "another image size" in workplace.error(finetune)
+    assert "not of the same image size" in workplace.error(finetune)
     monkeypatch.setattr(finetune, "IMAGE_SIZE", SMALL)
     top = workplace.weights / "bottleneck_fc_model.weights.h5"
     top.write_bytes(b"404 not found")
@@ -234,6 +245,32 @@ def test_a_broken_record_file_is_found_before_training(workplace):
     workplace.results.mkdir()
     (workplace.results / "runs.jsonl").write_text('{"run": "a"}\n{"run": \n')
     assert "runs.jsonl, line 2: not JSON" in workplace.error(scratch)
+
+
+def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
+    path = tmp_path / "runs.jsonl"
+    files.append_record(path, {"run": "a"})
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError):
+        files.append_record(path, {"run": "b"})
+    assert files.read_records(path) == [{"run": "a"}]
+
+
+def test_no_git_is_no_obstacle(workplace, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert workplace.run(scratch, "--epochs", 1)["commit"] is None
+
+
+def test_refused_weights_are_not_remembered(workplace, tmp_path):
+    (tmp_path / "wrong.h5").write_bytes(b"404 not found")
+    assert "wrong.h5: not the weights" in workplace.error(
+        bottleneck, "--vgg16-weights", tmp_path / "wrong.h5"
+    )
+    assert not (workplace.weights / vgg16.LINK).is_symlink()
 
 
 KILLED = """

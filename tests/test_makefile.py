@@ -27,6 +27,9 @@ esac
 """
 
 
+DEFAULTS = "--data data --seed 0 --epochs 50 --batch-size 32"
+
+
 class Make:
     def __init__(self, folder):
         self.folder = folder
@@ -88,13 +91,26 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
 def test_everything_is_made_once(make):
     assert make("reproduce") == [
         "prepare",
-        "scratch --data data --seed 0",
-        "bottleneck --data data --seed 0",
-        "finetune --data data --seed 0",
+        f"scratch {DEFAULTS}",
+        f"bottleneck {DEFAULTS}",
+        f"finetune {DEFAULTS}",
         "report",
     ]
     assert make("reproduce") == ["report"]
-    assert make("scratch", "bottleneck", "finetune", "data") == []
+    assert make("scratch", "bottleneck", "finetune", "data", "EPOCHS=50") == []
+
+
+def test_everything_is_made_once_in_any_order(make):
+    assert make("finetune") == [
+        "prepare",
+        "bottleneck --data data --seed 0",
+        f"finetune {DEFAULTS}",
+    ]
+    assert make("reproduce") == [f"scratch {DEFAULTS}", "report"]
+    assert make("preview", "SEED=1") == ["preview data/train --seed 1"]
+    assert make("scratch", "SEED=1") == ["scratch --data data --seed 1 --epochs 50 --batch-size 32"]
+    assert make("reproduce") == [f"scratch {DEFAULTS}", "report"]  # but not the others
+    assert make("reproduce") == ["report"]
 
 
 def test_variables_reach_the_scripts_also_from_the_environment(make):
@@ -108,8 +124,10 @@ def test_variables_reach_the_scripts_also_from_the_environment(make):
 
 def test_changed_variables_and_photos_make_outputs_stale(make):
     assert len(make("scratch")) == 2
-    assert make("scratch", "SEED=1") == ["scratch --data data --seed 1"]
-    assert make("scratch", "SEED=1", "EPOCHS=2") == ["scratch --data data --seed 1 --epochs 2"]
+    assert make("scratch", "SEED=1") == ["scratch --data data --seed 1 --epochs 50 --batch-size 32"]
+    assert make("scratch", "SEED=1", "EPOCHS=2") == [
+        "scratch --data data --seed 1 --epochs 2 --batch-size 32"
+    ]
     assert make("scratch", "SEED=1", "EPOCHS=2") == []
     make.change("data/train/cats/cat.0.jpg")
     assert len(make("scratch", "SEED=1", "EPOCHS=2")) == 1
@@ -121,17 +139,22 @@ def test_changed_variables_and_photos_make_outputs_stale(make):
 
 def test_finetune_keeps_the_classifier_that_is_there(make):
     assert len(make("bottleneck", "EPOCHS=7")) == 2
-    assert make("finetune", "EPOCHS=3") == ["finetune --data data --seed 0 --epochs 3"]
+    assert make("finetune", "EPOCHS=3") == [
+        "finetune --data data --seed 0 --epochs 3 --batch-size 32"
+    ]
     assert make("finetune", "EPOCHS=3") == []
     assert make("finetune", "SEED=1", "EPOCHS=3") == [
         "bottleneck --data data --seed 1",
-        "finetune --data data --seed 1 --epochs 3",
+        "finetune --data data --seed 1 --epochs 3 --batch-size 32",
+    ]
+    assert make("bottleneck", "SEED=1") == [
+        "bottleneck --data data --seed 1 --epochs 50 --batch-size 32"
     ]
 
 
 def test_a_failure_is_not_made(make):
     assert len(make("scratch", status=2, FAIL="fail")) == 2
-    assert make("scratch") == ["scratch --data data --seed 0"]
+    assert make("scratch") == [f"scratch {DEFAULTS}"]
 
 
 def test_archive_and_weights_count_where_they_are_given(make):
@@ -141,7 +164,7 @@ def test_archive_and_weights_count_where_they_are_given(make):
     given = {"ARCHIVE": archive.name, "VGG16_WEIGHTS": weights.name}
     assert make("bottleneck", **given) == [
         "prepare my photos.zip",
-        "bottleneck --data data --seed 0 --vgg16-weights my 'vgg'.h5",
+        f"bottleneck {DEFAULTS} --vgg16-weights my 'vgg'.h5",
     ]
     assert make("bottleneck", **given) == []
     assert make("bottleneck") == []
@@ -154,8 +177,11 @@ def test_archive_and_weights_count_where_they_are_given(make):
 
 def test_missing_photos_are_prepared_again(make):
     assert make("data") == ["prepare"]
+    assert make("data") == []
     shutil.rmtree(make.folder / "data" / "train")
     assert make("data") == ["prepare"]
+    (make.folder / "data" / ".replacement").mkdir()  # prepare.py was interrupted
+    assert make("scratch") == ["prepare", f"scratch {DEFAULTS}"]
 
 
 def test_photos_of_ones_own(make):
@@ -163,9 +189,10 @@ def test_photos_of_ones_own(make):
         for split in "train", "validation":
             (make.folder / folder / split / "cats").mkdir(parents=True)
             (make.folder / folder / split / "cats" / "a.jpg").write_text("photo")
-    assert make("scratch") == ["scratch --data data --seed 0"]
+    assert make("scratch") == [f"scratch {DEFAULTS}"]
     assert make("scratch") == []
-    assert make("scratch", "DATA=my photos") == ["scratch --data my photos --seed 0"]
+    own = "scratch --data my photos --seed 0 --epochs 50 --batch-size 32"
+    assert make("scratch", "DATA=my photos") == [own]
 
 
 def test_the_environment_is_made_when_it_is_missing_or_old(make):
@@ -178,12 +205,25 @@ def test_the_environment_is_made_when_it_is_missing_or_old(make):
 
 
 def test_clean_keeps_photos_records_and_what_is_committed(make):
-    make("reproduce")
-    (make.folder / "results").mkdir()
-    (make.folder / "results" / "runs.jsonl").write_text("{}\n")
-    (make.folder / "weights" / "README.md").write_text("weights")
+    make("reproduce", "preview")
+    kept = [
+        "results/runs.jsonl",
+        "weights/README.md",
+        "data/train/cats/cat.0.jpg",
+        "data/photos.json",
+    ]
+    gone = [
+        "weights/bottleneck_features_train.npy",
+        "weights/bottleneck_features_train.json",
+        "weights/checkpoints/scratch-0/state.json",
+        "weights/.partial-1-first_try.weights.h5",
+        "demo/results/runs.jsonl",
+    ]
+    for name in [*kept, *gone]:
+        (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (make.folder / name).touch()
     make("clean")
+    assert all((make.folder / name).exists() for name in kept)
     assert [path.name for path in (make.folder / "weights").iterdir()] == ["README.md"]
-    assert (make.folder / "data" / "train" / "cats" / "cat.0.jpg").exists()
-    assert (make.folder / "results" / "runs.jsonl").exists()
-    assert not (make.folder / "preview").exists()
+    assert not any((make.folder / name).exists() for name in ("demo", "preview", ".made"))
+    assert (make.folder / ".venv").exists()

@@ -103,8 +103,10 @@ def test_an_unpacked_folder(kaggle, manifest, tmp_path, output):
         path = tmp_path / "my photos" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    for source in tmp_path / "my photos", tmp_path / "my photos" / "train":
-        report = prepare.prepare(source, output, manifest)
+    (tmp_path / "unpacked").mkdir()
+    write_zip(tmp_path / "unpacked" / "train.zip", as_train_zip(kaggle))
+    for source in "my photos", "my photos/train", "unpacked":
+        report = prepare.prepare(tmp_path / source, output, manifest)
         assert_exactly_the_articles(report, output, kaggle, manifest)
 
 
@@ -140,13 +142,20 @@ def test_microsofts_archive_by_number_where_content_differs(
 
 
 def test_a_photo_is_never_taken_twice(kaggle, manifest, tmp_path, output):
-    """Validation photo cat.6 is there only as number 1, and so is no training photo."""
+    """By content nor by number: neither twice in one set, nor in both."""
     photos = {key: content + b"trailing" for key, content in kaggle.items() if key[1] < 12}
-    photos["cat", 1] = kaggle["cat", 6]
+    photos["cat", 1] = photos["cat", 10] = kaggle["cat", 6]  # by content, in validation
+    photos["dog", 7] = photos["dog", 0]  # by number, in training
     source = write_zip(tmp_path / "kagglecatsanddogs_5340.zip", as_microsoft(photos))
     report = prepare.prepare(source, output, manifest)
-    assert report["missing"] == {"train/cats/cat.1.jpg": "not there"}
-    assert contents(output)["validation/cats/cat.6.jpg"] == kaggle["cat", 6]
+    same = "the same picture as another one"
+    assert report["missing"] == {
+        "train/cats/cat.1.jpg": f"PetImages/Cat/1.jpg: {same}",
+        "validation/dogs/dog.7.jpg": f"PetImages/Dog/7.jpg: {same}",
+    }
+    written = contents(output)
+    assert written["validation/cats/cat.6.jpg"] == kaggle["cat", 6]
+    assert len(set(written.values())) == len(written) == 16
 
 
 def test_googles_archive_has_other_validation_photos(kaggle, manifest, tmp_path, output, capsys):
@@ -235,6 +244,12 @@ def test_a_member_that_is_no_picture_is_named(kaggle, manifest, tmp_path, output
         prepare.prepare(source, output, manifest)
 
 
+def test_a_broken_train_zip_inside_is_named(manifest, tmp_path, output):
+    source = write_zip(tmp_path / "dogs-vs-cats.zip", {"train.zip": b"half"})
+    with pytest.raises(InputError, match=r"^train\.zip in .*dogs-vs-cats\.zip: not a whole zip"):
+        prepare.prepare(source, output, manifest)
+
+
 def test_other_archives_and_no_archive(manifest, tmp_path, output):
     source = write_zip(tmp_path / "holidays.zip", {"beach.jpg": b"", "readme.txt": b""})
     with pytest.raises(InputError, match="no cats and dogs"):
@@ -253,29 +268,61 @@ def test_an_error_leaves_earlier_photos_alone(kaggle, manifest, tmp_path, output
     assert (contents(output), (output / "photos.json").read_text()) == before
 
 
-def test_a_full_disk_leaves_earlier_photos_alone(kaggle, manifest, tmp_path, output, monkeypatch):
+@pytest.mark.parametrize("step", range(8))
+def test_interrupted_at_any_step_and_taken_up(
+    kaggle, manifest, tmp_path, output, monkeypatch, step
+):
+    """Old or new photos, never both, and the next start makes them complete."""
+    old = {key: content + b"trailing" for key, content in kaggle.items() if key[1] < 12}
+    prepare.prepare(write_zip(tmp_path / "old.zip", as_microsoft(old)), output, manifest)
+    before = contents(output), (output / "photos.json").read_text()
     source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
-    prepare.prepare(source, output, manifest)
-    before = contents(output)
-    rename, calls = prepare.Path.rename, []
 
-    def full(path, target):
-        calls.append(path)
-        if len(calls) == 2:  # between moving the former photos away and the new ones in
-            raise OSError(28, "No space left on device")
-        return rename(path, target)
+    calls = []
 
-    monkeypatch.setattr(prepare.Path, "rename", full)
-    with pytest.raises(OSError, match="No space"):
-        prepare.prepare(source, output, manifest)
-    assert contents(output) == before
+    def interrupted(function):
+        def call(*arguments, **options):
+            if len(calls) == step:
+                raise KeyboardInterrupt
+            calls.append(function)
+            return function(*arguments, **options)
+
+        return call
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare.files, "write_json", interrupted(files.write_json))
+        patch.setattr(prepare.Path, "rename", interrupted(prepare.Path.rename))
+        patch.setattr(prepare.Path, "rmdir", interrupted(prepare.Path.rmdir))
+        if step < 6:  # write_json, rename to READY, three renames into place, rmdir
+            with pytest.raises(KeyboardInterrupt):
+                prepare.prepare(source, output, manifest)
+        else:
+            prepare.prepare(source, output, manifest)
+            assert len(calls) == 6
+    if step < 2:
+        assert (contents(output), (output / "photos.json").read_text()) == before
+    elif step < 5:
+        assert (output / ".replacement").exists()
+    report = prepare.prepare(source, output, manifest)
+    assert_exactly_the_articles(report, output, kaggle, manifest)
+    assert sorted(path.name for path in output.iterdir()) == ["photos.json", "train", "validation"]
 
 
-def test_a_users_own_photos_are_not_replaced(kaggle, manifest, tmp_path, output, monkeypatch):
-    (output / "train" / "cats").mkdir(parents=True)
+@pytest.mark.parametrize("name", ["train/cats/mine.jpg", "validation/leaves/mine.jpg"])
+def test_a_users_own_photos_are_not_replaced(kaggle, manifest, tmp_path, output, name):
     source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
-    with pytest.raises(InputError, match="not from this script"):
+    mine = output / name
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"mine\.jpg: not from this script"):
         prepare.main([str(source), "--output", str(output)])
+    mine.unlink()
+    prepare.prepare(source, output, manifest)
+    (output / "train/cats/cat.0.jpg").write_bytes(b"mine")  # put among ours, or edited
+    with pytest.raises(InputError, match=r"cat\.0\.jpg: not from this script"):
+        prepare.prepare(source, output, manifest)
+    (output / "train/cats/cat.0.jpg").unlink()
+    prepare.prepare(source, output, manifest)
 
 
 class Server(http.server.BaseHTTPRequestHandler):

@@ -60,9 +60,11 @@ def test_the_file_given_last_is_remembered(tmp_path):
     folder = tmp_path / "weights"
     folder.mkdir()
     assert vgg16.weights_file(None, folder) == "imagenet"
-    assert vgg16.weights_file(given, folder) == given
-    assert vgg16.weights_file(None, folder) == str(folder / "vgg16.h5")
-    assert (folder / "vgg16.h5").read_bytes() == b"weights"
+    assert vgg16.weights_file(given, folder) == str(given)
+    assert vgg16.weights_file(None, folder) == "imagenet"  # not before it has proved good
+    vgg16.remember(str(given), folder)
+    vgg16.remember("imagenet", folder)
+    assert vgg16.weights_file(None, folder) == str(given)
     given.unlink()
     assert vgg16.weights_file(None, folder) == "imagenet"
 
