@@ -76,8 +76,8 @@ def convolutional_base(weights, image_size):
     if weights != "imagenet" and not Path(weights).is_file():
         raise InputError(f"{weights}: no such file; VGG16's weights are expected there")
     try:
-        # Keras only warns of layers that it finds no weights for; here that is an error.
-        with warnings.catch_warnings(action="error", category=UserWarning):
+        # Before it refuses a file, Keras warns of every layer; the refusal says enough.
+        with warnings.catch_warnings(action="ignore", category=UserWarning):
             base = keras.applications.VGG16(
                 include_top=False, weights=str(weights), input_shape=input_shape
             )

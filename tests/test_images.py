@@ -47,6 +47,12 @@ def test_labels_stay_with_their_photos_when_shuffled(tmp_path):
     assert labels != sorted(labels)
 
 
+def test_validation_photos_come_in_order(drawings):
+    generator = images.validation_generator(drawings / "validation", SIZE, 5)
+    labels = [label for batch in range(len(generator)) for label in generator[batch][1]]
+    assert labels == list(generator.classes) == [0] * 6 + [1] * 6
+
+
 def test_an_epoch_is_every_photo_once_with_the_smaller_last_batch(drawings):
     generator = images.validation_generator(drawings / "train", SIZE, 8)
     sizes = [len(generator[batch][1]) for batch in range(len(generator))]

@@ -28,7 +28,7 @@ def test_weights_of_the_right_shape_only_are_warned_of(tmp_path, capsys):
     assert vgg16.describe(base, path)["vgg16_weights"] == "other"
 
 
-def test_other_files_are_refused(tmp_path):
+def test_other_files_are_refused_without_further_ado(tmp_path, recwarn):
     other = tmp_path / "other.weights.h5"
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
     model.save_weights(other)
@@ -43,6 +43,7 @@ def test_other_files_are_refused(tmp_path):
             vgg16.convolutional_base(path, SIZE)
     with pytest.raises(InputError, match="no such file"):
         vgg16.convolutional_base(tmp_path / "missing.h5", SIZE)
+    assert not [warning for warning in recwarn if warning.category is UserWarning]
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch):
