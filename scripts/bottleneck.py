@@ -130,12 +130,12 @@ def main(argv=None):
     model.fit(
         train_batches,
         epochs=arguments.epochs,
-        initial_epoch=run.resume(model),
+        initial_epoch=run.resume(),
         validation_data=(validation_data, validation_labels),
         callbacks=[run],
         verbose=runs.VERBOSE,
     )
-    run.finish(model, "bottleneck_fc_model.weights.h5")
+    run.finish("bottleneck_fc_model.weights.h5")
 
 
 if __name__ == "__main__":

@@ -139,12 +139,12 @@ def main(argv=None):
     model.fit(
         train_generator,
         epochs=arguments.epochs,
-        initial_epoch=run.resume(model),
+        initial_epoch=run.resume(),
         validation_data=validation_generator,
         callbacks=[run],
         verbose=runs.VERBOSE,
     )
-    run.finish(model, "fine_tuned.weights.h5")
+    run.finish("fine_tuned.weights.h5")
 
 
 if __name__ == "__main__":

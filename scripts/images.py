@@ -37,6 +37,18 @@ AUGMENTATION = {
 }
 
 
+def add_recipe_option(parser):
+    """The option that chooses between the two."""
+    parser.add_argument(
+        "--as-printed",
+        dest="recipe",
+        action="store_const",
+        const="as-printed",
+        default="faithful",
+        help="give the article's constants today's meaning instead of that of 2016",
+    )
+
+
 def augmentation(recipe, shear_range, **ranges):
     """Arguments of ImageDataGenerator for the article's augmentation constants.
 

@@ -87,14 +87,7 @@ def main(argv=None):
         help="folder for the pictures; an earlier preview in it is replaced (default: preview)",
     )
     parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="(default: 0)")
-    parser.add_argument(
-        "--as-printed",
-        dest="recipe",
-        action="store_const",
-        const="as-printed",
-        default="faithful",
-        help="give the article's constants today's meaning instead of that of 2016",
-    )
+    images.add_recipe_option(parser)
     arguments = parser.parse_args(argv)
     photo = arguments.photo
     if photo.is_dir():

@@ -21,6 +21,7 @@ import tensorflow as tf
 
 import cli
 import files
+import images
 from cli import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -63,14 +64,7 @@ def argument_parser(description, epochs, batch_size):
         metavar="N",
         help="of initial weights, order, augmentation and dropout (default: %(default)s)",
     )
-    parser.add_argument(
-        "--as-printed",
-        dest="recipe",
-        action="store_const",
-        const="as-printed",
-        default="faithful",
-        help="give the article's constants today's meaning instead of that of 2016",
-    )
+    images.add_recipe_option(parser)
     parser.add_argument(
         "--weights",
         type=cli.path,
@@ -106,6 +100,7 @@ class Run(keras.callbacks.Callback):
 
     def __init__(self, settings, arguments, model, train_generator):
         super().__init__()
+        self.set_model(model)
         self.settings = {
             "experiment": settings["experiment"],
             "recipe": arguments.recipe,
@@ -136,8 +131,8 @@ class Run(keras.callbacks.Callback):
             "history": {},
         }
 
-    def resume(self, model):
-        """Load the last whole epoch into the compiled model, if there is one.
+    def resume(self):
+        """Load the last whole epoch into the model, if there is one.
 
         Returns the number of epochs done: fit()'s initial_epoch.
         """
@@ -146,9 +141,9 @@ class Run(keras.callbacks.Callback):
         try:
             state = json.loads((self.checkpoint / "state.json").read_text())
             # An optimizer gets its variables at the first step; unbuilt, it would skip its part.
-            model.optimizer.build(model.trainable_variables)
+            self.model.optimizer.build(self.model.trainable_variables)
             with warnings.catch_warnings(action="error", category=UserWarning):
-                model.load_weights(self.checkpoint / state["weights"])
+                self.model.load_weights(self.checkpoint / state["weights"])
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, UserWarning) as error:
@@ -188,8 +183,8 @@ class Run(keras.callbacks.Callback):
         if previous:
             (self.checkpoint / previous).unlink(missing_ok=True)
 
-    def finish(self, model, name):
-        """Record the run, save the model's weights under `name`, and tell the result.
+    def finish(self, name):
+        """Record the run, save the model under `name`, and tell the result.
 
         In this order, and the checkpoint goes last: whenever the end is cut
         short, the next start of the same run makes it complete.
@@ -209,7 +204,7 @@ class Run(keras.callbacks.Callback):
         }
         if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
             files.append_record(self.records, record)
-        save_model(model, self.weights_folder / name, record)
+        save_model(self.model, self.weights_folder / name, record)
         shutil.rmtree(self.checkpoint)
         print(
             f"Validation accuracy after epoch {self.settings['epochs']}: "

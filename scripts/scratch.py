@@ -99,12 +99,12 @@ def main(argv=None):
     model.fit(
         train_generator,
         epochs=arguments.epochs,
-        initial_epoch=run.resume(model),
+        initial_epoch=run.resume(),
         validation_data=validation_generator,
         callbacks=[run],
         verbose=runs.VERBOSE,
     )
-    run.finish(model, "first_try.weights.h5")
+    run.finish("first_try.weights.h5")
 
 
 if __name__ == "__main__":
