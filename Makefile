@@ -10,6 +10,7 @@
 ##   report      the table of the results so far
 ##   preview     20 augmented versions of one photo, in preview/
 ##   test        the tests
+##   help        this text
 ##   clean       removes weights, features, checkpoints, demo/ and preview/;
 ##               photos, .venv/ and results/ stay
 ##

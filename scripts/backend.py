@@ -4,7 +4,7 @@ import os
 import sys
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # ImageDataGenerator and the code here need it
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors only
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
 
 # While it is imported and looks for GPUs, TensorFlow prints a dozen lines whatever the
 # log level (tensorflow/tensorflow#100442); a one-line error would drown in them. What was

@@ -16,6 +16,7 @@ content is taken by content, the rest by number, and the differences are named.
 
 import contextlib
 import hashlib
+import http.client
 import itertools
 import json
 import re
@@ -85,7 +86,8 @@ def download(url, path):
                 f"{url}: the server answers {error.code} {error.reason}; delete {part} if there "
                 "is one, or get the archive by other means: make data ARCHIVE=FILE"
             ) from error
-    except (OSError, TypeError, ValueError) as error:  # no network, no length, ...
+    # no network, no Content-Length, a connection that breaks off, ...
+    except (OSError, TypeError, ValueError, http.client.HTTPException) as error:
         raise InputError(
             f"{url}: can't download ({error}); run again to go on, or get the archive by "
             "other means: make data ARCHIVE=FILE"
