@@ -3,6 +3,7 @@
 Writes them to preview/, with preview/contact_sheet.jpg to see them all at once.
 """
 
+import re
 import shutil
 from pathlib import Path
 
@@ -54,6 +55,13 @@ def preview(photo, folder, recipe, seed):
     return paths
 
 
+def is_preview(folder):
+    """Whether a folder holds a preview and nothing else, so that it may be replaced."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = {name for name in names if not re.fullmatch(r".+_\d\d\.jpg", name)}
+    return others == {"contact_sheet.jpg"}
+
+
 def contact_sheet(paths):
     """One picture of all these pictures, in rows of COLUMNS."""
     width, height = THUMBNAIL
@@ -99,8 +107,8 @@ def main(argv=None):
     files.photo_digests([photo])  # is it a photo?
 
     output = arguments.output
-    if output.exists() and not (output / "contact_sheet.jpg").exists():
-        raise InputError(f"{output}: exists and is not a preview; name another folder")
+    if output.exists() and not is_preview(output):
+        raise InputError(f"{output}: exists and is not just a preview; name another folder")
     files.make_writable_folder(output.parent)
     partial = output.with_name(f".partial-{output.name}")
     shutil.rmtree(partial, ignore_errors=True)

@@ -81,9 +81,10 @@ def test_preview_is_the_articles_20_pictures_of_one_photo(drawings, tmp_path, ca
         assert (output / "contact_sheet.jpg").exists()
     assert run(preview.main, tmp_path / "none.jpg", "--output", output) == 2
     assert len(list(output.iterdir())) == 21
-    mine = tmp_path / "mine"
-    mine.mkdir()
-    assert run(preview.main, photo, "--output", mine) == 2
+    mine = output / "mine.png"
+    mine.write_bytes(b"mine")
+    assert run(preview.main, photo, "--output", output) == 2
+    assert mine.exists() and len(pictures) == 20
 
 
 def record(experiment, accuracy, seed=0, **settings):
