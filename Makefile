@@ -33,6 +33,11 @@ EPOCHS ?= 50
 BATCH_SIZE ?= 32
 SEED ?= 0
 RECIPE ?= faithful
+# Not every shell expands the ~ of VARIABLE=~/folder.
+tilde = $(if $(filter ~/%,$(firstword $(1))),$(HOME)/$(patsubst ~/%,%,$(1)),$(1))
+override ARCHIVE := $(call tilde,$(ARCHIVE))
+override VGG16_WEIGHTS := $(call tilde,$(VGG16_WEIGHTS))
+override DATA := $(call tilde,$(DATA))
 # Recipes read them from the environment, where blanks and quotes do no harm.
 export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED RECIPE
 
@@ -41,7 +46,6 @@ $(error RECIPE=$(RECIPE): must be faithful or as-printed)
 endif
 
 .DEFAULT_GOAL := help
-.DELETE_ON_ERROR:
 .NOTPARALLEL: # each training uses all cores by itself
 .PHONY: help demo data scratch bottleneck finetune reproduce report preview test clean FORCE
 
@@ -66,10 +70,11 @@ $(VENV): requirements.txt
 	@mkdir -p .made
 	@text=$$($(text)); [ -f $@ ] && [ "$$text" = "$$(cat $@)" ] || printf '%s\n' "$$text" > $@
 
-contents = find -L $(1) -type f -exec cksum {} + 2>&1 | sort | cksum
+contents = find -L $(1) -type f $(2) -exec cksum {} + 2>&1 | sort | cksum
 .made/archive: text = $(call contents,"$$ARCHIVE")
 .made/vgg16: text = $(call contents,"$$VGG16_WEIGHTS")
-.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE"; $(call contents,"$$DATA/train" "$$DATA/validation")
+.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
+photos = \( -iname '*.jp*g' -o -iname '*.png' -o -iname '*.bmp' -o -iname '*.ppm' -o -iname '*.tif*' \)
 # EPOCHS and BATCH_SIZE are for the experiments that are named on the command line:
 # `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
 .made/options-%: text = $(if $(call named,$(*:options-%=%)),echo "$$EPOCHS $$BATCH_SIZE",cat $@ 2>/dev/null || echo 50 32)
@@ -96,6 +101,9 @@ BOTTLENECK := weights/bottleneck_fc_model.weights.h5
 FINETUNE := weights/fine_tuned.weights.h5
 SHEET := preview/contact_sheet.jpg
 
+# Scripts write them whole or not at all; make need not delete them when interrupted.
+.PRECIOUS: $(SCRATCH) $(BOTTLENECK) $(FINETUNE) $(SHEET) data/photos.json
+
 .made/inputs-scratch .made/inputs-bottleneck .made/inputs-finetune .made/inputs-preview: $(PHOTOS)
 
 as_printed = $(if $(filter as-printed,$(RECIPE)),--as-printed)
@@ -114,6 +122,7 @@ $(SCRATCH): scripts/scratch.py $(EVERYWHERE) .made/inputs-scratch .made/options-
 # The features, bottleneck_features_{train,validation}.npy, are made by the same command.
 $(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs-bottleneck \
   .made/options-bottleneck $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
+	$(if $(call named,bottleneck),,@echo 50 32 > .made/options-bottleneck)
 	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
 
 $(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/inputs-finetune .made/options-finetune | $(VENV)
@@ -140,7 +149,8 @@ demo: $(VENV)
 	$(RUN) scripts/bottleneck.py $(DEMO) --epochs 15 $(DEMO_VGG16)
 	$(RUN) scripts/finetune.py $(DEMO) --epochs 2 $(DEMO_VGG16)
 	@echo
-	@echo "These numbers are about 300 drawings made by a program, not about photos."
+	@echo "These numbers are about 300 drawings made by a program, not about photos. Where it says"
+	@echo "\"VGG16 random\", VGG16 has never seen a photo, and can't do better than the small convnet."
 	@$(RUN) scripts/report.py --results demo/results
 
 test: $(VENV)

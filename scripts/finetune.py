@@ -75,7 +75,11 @@ def remedy(arguments):
     options = f"--data {arguments.data} --seed {arguments.seed}"
     if arguments.recipe == "as-printed":
         options += " --as-printed"
-    return f"run `python scripts/bottleneck.py {options}`"
+    if arguments.weights != runs.ROOT / "weights":
+        options += f" --weights {arguments.weights}"
+    if arguments.vgg16_weights:
+        options += f" --vgg16-weights {arguments.vgg16_weights}"
+    return f"run `python scripts/bottleneck.py {options}` (or make bottleneck)"
 
 
 def main(argv=None):
@@ -100,7 +104,7 @@ def main(argv=None):
     data = images.describe(train_generator, validation_generator)
 
     top_model_weights_path = arguments.weights / "bottleneck_fc_model.weights.h5"
-    top = runs.read_model_record(top_model_weights_path, "make bottleneck")
+    top = runs.read_model_record(top_model_weights_path, remedy(arguments))
     check_top_model(top_model_weights_path, top, arguments, data)
 
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)

@@ -109,6 +109,10 @@ def _flow(datagen, folder, image_size, batch_size, class_mode, shuffle):
         interpolation=PREPROCESSING["interpolation"],
         keep_aspect_ratio=PREPROCESSING["keep_aspect_ratio"],
     )
+    files_there = sum(p.is_file() and p.name[0] != "." for p in folder.glob("*/**/*"))
+    if files_there > generator.n:
+        endings = ", ".join(Iterator.white_list_formats)
+        print(f"{folder}: {files_there - generator.n} files left out that are not {endings}")
     classes = list(generator.class_indices)
     if len(classes) != 2:
         raise InputError(

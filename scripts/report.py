@@ -141,7 +141,7 @@ def main(argv=None):
         print(f"Validation accuracy on the article's photos:\n\n{table(ours)}")
     if others:
         print(
-            "Validation accuracy on other pictures than the article's; "
+            f"{chr(10) if ours else ''}Validation accuracy on other pictures than the article's; "
             f"the article's numbers are no measure for them:\n\n{table(others)}"
         )
 

@@ -146,7 +146,7 @@ class Run(keras.callbacks.Callback):
                 self.model.load_weights(self.checkpoint / state["weights"])
         except FileNotFoundError:
             return 0
-        except (OSError, ValueError, KeyError, UserWarning) as error:
+        except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
             raise InputError(
                 f"{self.checkpoint}: can't resume from there ({error}); delete that folder "
                 "to start the training again"
@@ -227,18 +227,18 @@ def save_model(model, path, record):
             file["about/record"] = json.dumps(record)
 
 
-def read_model_record(path, command):
+def read_model_record(path, remedy):
     """The record that save_model() stored with a model's weights.
 
-    command: what makes that file; named in the InputError if there is no such file.
+    remedy: what to do, for the InputError if there is no such file.
     """
     if not Path(path).exists():
-        raise InputError(f"{path}: no such file; `{command}` makes it")
+        raise InputError(f"{path}: no such file; {remedy}")
     try:
         with h5py.File(path, "r") as file:
             return json.loads(file["about/record"][()])
     except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a model of this repository; run `{command}`") from error
+        raise InputError(f"{path}: not a model of this repository; {remedy}") from error
 
 
 def _now():

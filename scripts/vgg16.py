@@ -6,6 +6,7 @@ for Large-Scale Image Recognition" (2014), arXiv 1409.1556.
 
 import hashlib
 import sys
+import textwrap
 import warnings
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def convolutional_base(weights, image_size):
                 "--vgg16-weights FILE, or make VGG16_WEIGHTS=FILE"
             ) from error
         raise InputError(
-            f"{weights}: not the weights of VGG16 without its top ({error}); expected "
+            f"{weights}: not the weights of VGG16 without its top "
+            f"({textwrap.shorten(str(error), 200)}); expected "
             "Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
         ) from error
     if digest(base) != IMAGENET_SHA256:

@@ -184,6 +184,13 @@ def test_bad_folders_and_photos_are_refused(data, spoil, message):
         )
 
 
+def test_files_left_out_are_counted(data, capsys):
+    (data / "train/cats/photo.webp").write_bytes(b"RIFF")
+    (data / "train/cats/.DS_Store").write_bytes(b"")
+    images.in_order_generator(data / "train", SIZE, 4)
+    assert "1 files left out that are not png, jpg" in capsys.readouterr().out
+
+
 def test_digest_order_does_not_matter():
     assert files.data_set_digest(["b", "a"], ["2", "1"]) == files.data_set_digest(
         ["a", "b"], ["1", "2"]

@@ -147,9 +147,29 @@ def test_finetune_keeps_the_classifier_that_is_there(make):
         "bottleneck --data data --seed 1",
         "finetune --data data --seed 1 --epochs 3 --batch-size 32",
     ]
-    assert make("bottleneck", "SEED=1") == [
-        "bottleneck --data data --seed 1 --epochs 50 --batch-size 32"
-    ]
+    assert make("bottleneck", "SEED=1") == []
+
+
+def test_a_classifier_made_below_is_known_to_have_the_defaults(make):
+    assert len(make("bottleneck", "EPOCHS=3")) == 2
+    assert len(make("finetune", "EPOCHS=1", "SEED=1")) == 2
+    assert make("bottleneck", "SEED=1") == []
+    expected = "bottleneck --data data --seed 1 --epochs 3 --batch-size 32"
+    assert make("bottleneck", "EPOCHS=3", "SEED=1") == [expected]
+
+
+def test_a_tilde_means_the_home_folder(make):
+    photo = make.folder / "photos" / "train" / "cats" / "a.jpg"
+    photo.parent.mkdir(parents=True)
+    photo.write_text("photo")
+    given = {"DATA": "~/photos", "HOME": str(make.folder)}
+    expected = f"scratch --data {make.folder}/photos --seed 0 --epochs 50 --batch-size 32"
+    assert make("scratch", "DATA=~/photos", HOME=str(make.folder)) == [expected]
+    assert make("scratch", **given) == []
+    (photo.parent / "notes.txt").write_text("no photo")
+    assert make("scratch", **given) == []
+    photo.write_text("another photo")
+    assert make("scratch", **given) == [expected]
 
 
 def test_a_failure_is_not_made(make):
