@@ -150,7 +150,7 @@ demo: $(VENV)
 	$(RUN) scripts/finetune.py $(DEMO) --epochs 2 $(DEMO_VGG16)
 	@echo
 	@echo "These numbers are about 300 drawings made by a program, not about photos. Where it says"
-	@echo "\"VGG16 random\", VGG16 has never seen a photo, and can't do better than the small convnet."
+	@echo "\"VGG16 random\", it has never seen a photo: do not expect more of it than of the small convnet."
 	@$(RUN) scripts/report.py --results demo/results
 
 test: $(VENV)
