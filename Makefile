@@ -77,7 +77,9 @@ contents = find -L $(1) -type f $(2) -exec cksum {} + 2>&1 | sort | cksum
 photos = \( -iname '*.jp*g' -o -iname '*.png' -o -iname '*.bmp' -o -iname '*.ppm' -o -iname '*.tif*' \)
 # EPOCHS and BATCH_SIZE are for the experiments that are named on the command line:
 # `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
-.made/options-%: text = $(if $(call named,$(*:options-%=%)),echo "$$EPOCHS $$BATCH_SIZE",cat $@ 2>/dev/null || echo 50 32)
+.made/options-%: text = $(if $(call named,$(*:options-%=%)),echo "$$EPOCHS $$BATCH_SIZE",cat $@ 2>/dev/null || echo $(UNNAMED))
+# What an experiment that is not named has: the scripts' own defaults.
+UNNAMED := 50 32
 named = $(filter $(1) reproduce,$(MAKECMDGOALS))
 
 # Photos: of data/ only, the rest is the user's. ARCHIVE counts where it is given.
@@ -122,7 +124,7 @@ $(SCRATCH): scripts/scratch.py $(EVERYWHERE) .made/inputs-scratch .made/options-
 # The features, bottleneck_features_{train,validation}.npy, are made by the same command.
 $(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs-bottleneck \
   .made/options-bottleneck $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
-	$(if $(call named,bottleneck),,@echo 50 32 > .made/options-bottleneck)
+	$(if $(call named,bottleneck),,@echo $(UNNAMED) > .made/options-bottleneck)
 	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
 
 $(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/inputs-finetune .made/options-finetune | $(VENV)

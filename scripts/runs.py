@@ -27,7 +27,12 @@ from cli import InputError
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pillow", "h5py")
 
-STARTED = datetime.now(UTC).isoformat(timespec="seconds")  # of the script
+
+def _now():
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+STARTED = _now()  # of the script
 
 # A bar that moves on a terminal, one line an epoch in a log file.
 VERBOSE = 1 if sys.stdout.isatty() else 2
@@ -239,10 +244,6 @@ def read_model_record(path, remedy):
             return json.loads(file["about/record"][()])
     except (OSError, KeyError, ValueError) as error:
         raise InputError(f"{path}: not a model of this repository; {remedy}") from error
-
-
-def _now():
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _number(value):

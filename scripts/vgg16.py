@@ -17,7 +17,6 @@ from cli import InputError
 # SHA-256 over the 26 ImageNet tensors behind the README's numbers, see digest().
 IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
-
 LINK = "vgg16.h5"  # in the weights folder: remembers the last file that was given
 
 
