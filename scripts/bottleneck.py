@@ -32,7 +32,7 @@ RMSPROP_EPSILON = {"faithful": 1e-16, "as-printed": 1e-7}
 def save_bottleneck_features(base, generator, path, source):
     """Store base.predict() of the generator's photos, in order, unless `path` has it already.
 
-    path: the .npy file, float32 of shape (photos, height // 32, width // 32, 512).
+    path: the .npy file, float32 of shape (photos, *base.output_shape[1:]).
     source: what the features depend on; stored beside them in a .json file with the
         digest of the .npy file, so that neither a stale file nor a mixed pair is used.
     Returns the features.
@@ -40,7 +40,7 @@ def save_bottleneck_features(base, generator, path, source):
     if read_source(path) == source:
         print(f"Using the features in {path.name}.")
         return np.load(path)
-    features = base.predict(generator, verbose=runs.VERBOSE)
+    features = base.predict(generator, verbose=runs.VERBOSE).astype("float32")
     with files.replacing(path) as temporary:
         np.save(temporary, features)
     files.write_json(path.with_suffix(".json"), {**source, "sha256": files.sha256(path)})
@@ -64,7 +64,7 @@ def build_top_model(input_shape):
     model.add(layers.Flatten())
     model.add(layers.Dense(256, activation="relu"))
     model.add(layers.Dropout(0.5))
-    model.add(layers.Dense(1, activation="sigmoid"))
+    model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
     return model
 
 
@@ -86,11 +86,13 @@ def main(argv=None):
 
     # run VGG16 once over the photos; this is what prevents us from using augmentation
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
+    keras.config.set_dtype_policy(arguments.precision)
     base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
     source = {
         "class_indices": train_generator.class_indices,
         "image_size": list(IMAGE_SIZE),
         "preprocessing": images.PREPROCESSING,
+        "precision": arguments.precision,
         **vgg16.describe(base, vgg16_weights),
     }
     vgg16.remember(vgg16_weights, arguments.weights)

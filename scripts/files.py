@@ -62,11 +62,18 @@ def sha256(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def photo_problem(content):
-    """Why these bytes can't be decoded as a picture, or None if they can."""
+def _decode(number, content):
+    with Image.open(io.BytesIO(content)) as picture:
+        picture.load()
+
+
+def photo_problem(content, decode=_decode, number=0):
+    """Why these bytes can't be decoded as a picture, or None if they can.
+
+    decode: a function of the photo's number and its bytes that raises if it can't.
+    """
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.load()
+        decode(number, content)
     # Broken files make Pillow raise nearly anything: OSError, SyntaxError, ValueError, ...
     except Exception as error:
         if not content:
@@ -77,21 +84,21 @@ def photo_problem(content):
     return None
 
 
-def photo_digests(paths):
+def photo_digests(paths, decode=_decode):
     """SHA-256 of every photo's bytes, in the order of `paths`.
 
-    Every photo is decoded once, so that a broken one stops the run here and
-    not in the middle of an epoch. Raises InputError naming the broken ones.
+    Every photo is decoded once, see photo_problem(), so that a broken one stops the run
+    here and not in the middle of an epoch. Raises InputError naming the broken ones.
     """
 
-    def look_at(path):
+    def look_at(number, path):
         content = Path(path).read_bytes()
-        return hashlib.sha256(content).hexdigest(), photo_problem(content)
+        return hashlib.sha256(content).hexdigest(), photo_problem(content, decode, number)
 
     with ThreadPoolExecutor() as threads:
         checked = list(
             tqdm(
-                threads.map(look_at, paths),
+                threads.map(look_at, range(len(paths)), paths),
                 desc="Checking photos",
                 total=len(paths),
                 unit="photo",

@@ -15,7 +15,7 @@ import cli
 import images
 import runs
 import vgg16
-from bottleneck import build_top_model
+from bottleneck import build_top_model, save_bottleneck_features
 from cli import InputError
 
 IMAGE_SIZE = (150, 150)  # height and width; that of the bottleneck features
@@ -50,6 +50,25 @@ def build_model(base, top_model_weights_path):
     for layer in model.layers[:FROZEN_LAYERS]:
         layer.trainable = False
     return model
+
+
+class FrozenFeatures(keras.utils.PyDataset):
+    """Batches (features, labels): what the frozen layers make of a generator's photos."""
+
+    def __init__(self, generator, frozen):
+        super().__init__()
+        self.generator, self.frozen = generator, frozen
+
+    def __len__(self):
+        return len(self.generator)
+
+    def __getitem__(self, batch):
+        photos, labels = self.generator[batch]
+        return self.frozen.predict_on_batch(photos).astype("float32"), labels
+
+    def on_epoch_end(self):
+        """Draw a new order, as fit() expects of it."""
+        self.generator.on_epoch_end()
 
 
 def check_top_model(path, top, arguments, data):
@@ -108,6 +127,7 @@ def main(argv=None):
     check_top_model(top_model_weights_path, top, arguments, data)
 
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
+    keras.config.set_dtype_policy(arguments.precision)
     base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
     base_description = vgg16.describe(base, vgg16_weights)
     if base_description["vgg16_sha256"] != top["vgg16_sha256"]:
@@ -119,10 +139,30 @@ def main(argv=None):
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(base, top_model_weights_path)
+    # what is frozen needs to look only once at a photo that is always the same; what is
+    # trained starts behind it, and shares its weights with the whole model
+    frozen = keras.Model(model.input, model.layers[FROZEN_LAYERS - 1].output)
+    trained = keras.Model(model.layers[FROZEN_LAYERS].input, model.output)
+    validation_data = save_bottleneck_features(
+        frozen,
+        validation_generator,
+        arguments.weights / "frozen_features_validation.npy",
+        {
+            "class_indices": validation_generator.class_indices,
+            "image_size": list(IMAGE_SIZE),
+            "preprocessing": images.PREPROCESSING,
+            "precision": arguments.precision,
+            "frozen_layers": FROZEN_LAYERS,
+            **base_description,
+            "photos": data["validation"],
+            "versions": runs.versions(),
+        },
+    )
     # compile the model with a SGD/momentum optimizer and a very slow learning rate
     optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
-    model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+    trained.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
+    train_features = FrozenFeatures(train_generator, frozen)
     run = runs.Run(
         {
             "experiment": "finetune",
@@ -136,19 +176,20 @@ def main(argv=None):
             "data": data,
         },
         arguments,
-        model,
-        train_generator,
+        trained,
+        train_features,
     )
     # fine-tune the model
-    model.fit(
-        train_generator,
+    trained.fit(
+        train_features,
         epochs=arguments.epochs,
         initial_epoch=run.resume(),
-        validation_data=validation_generator,
+        validation_data=(validation_data, validation_generator.classes.astype("float32")),
+        validation_batch_size=arguments.batch_size,
         callbacks=[run],
         verbose=runs.VERBOSE,
     )
-    run.finish("fine_tuned.weights.h5")
+    run.finish("fine_tuned.weights.h5", model)
 
 
 if __name__ == "__main__":

@@ -1,14 +1,19 @@
 """Batches of photos from folders, as in 2016, with ImageDataGenerator.flow_from_directory.
 
+The batches are Keras's, bit for bit, and so are the random numbers behind them; only the
+work is done in another way, about ten times as fast: see ImageDataGenerator below.
+
 A data folder holds `train/CLASS/` and `validation/CLASS/`. Batches are float32
 arrays of shape (batch, height, width, 3), RGB × 1/255, so in 0..1; labels are
 the classes' positions in alphabetical order: cats 0, dogs 1.
 """
 
+import io
 from pathlib import Path
 
 import numpy as np
-from tensorflow.keras.preprocessing.image import ImageDataGenerator, Iterator
+from tensorflow.keras.preprocessing import image as keras_image
+from tensorflow.keras.preprocessing.image import Iterator
 
 import files
 from cli import InputError
@@ -23,6 +28,10 @@ PREPROCESSING = {
 }
 
 FILL_MODE = "nearest"  # ImageDataGenerator's default, then and now
+
+# Bytes of decoded photos that a generator keeps: 15,900 photos of 150×150 pixels, more than
+# the article needs. The photos beyond are decoded anew in each epoch.
+PHOTO_CACHE = 2**30
 
 # What the article's augmentation constants meant to Keras 1.0.4, and mean today.
 AUGMENTATION = {
@@ -141,13 +150,152 @@ def describe(train_generator, validation_generator):
         )
     description = {}
     for split, generator in ("train", train_generator), ("validation", validation_generator):
-        digests = files.photo_digests(generator.filepaths)
         names = [Path(name).as_posix() for name in generator.filenames]
         description[split] = {
             "photos": len(names),
-            "sha256": files.data_set_digest(names, digests),
+            "sha256": files.data_set_digest(names, generator.digests()),
         }
     return description
+
+
+class ImageDataGenerator(keras_image.ImageDataGenerator):
+    """Keras's, with the same result bit for bit in less time.
+
+    Keras decodes every photo in every epoch and calls SciPy for each channel. Here
+    flow_from_directory keeps the decoded photos, and the affine transform computes once
+    which pixel goes where and moves all channels together.
+    """
+
+    def flow_from_directory(self, directory, **options):
+        """Keras's batches of the photos in `directory`; the options are Keras's, too."""
+        return PhotoIterator(directory, self, **options)
+
+    def apply_transform(self, x, transform_parameters):
+        """Transform a photo of shape (height, width, channels) as Keras does.
+
+        transform_parameters: what get_random_transform() returned. Returns an array of the
+        same shape; of the same type for interpolation order 0, else float32.
+        """
+        if self.fill_mode != "nearest" or self.interpolation_order > 1:
+            return super().apply_transform(x, transform_parameters)
+        rest = dict(transform_parameters)
+        matrix, offset = _affine_transform(x.shape, rest)
+        if not np.array_equal(matrix, np.eye(2)) or offset.any():
+            flips = [rest.pop(name, False) for name in ("flip_vertical", "flip_horizontal")]
+            x = _resample(x, matrix, offset, flips, self.interpolation_order)
+        for name in "theta", "tx", "ty", "shear", "zx", "zy":
+            rest.pop(name, None)
+        return super().apply_transform(x, rest)
+
+
+def _affine_transform(shape, parameters):
+    """Where a transformed photo's pixels come from: (row, column) @ matrix.T + offset.
+
+    The matrix and the offset are computed as keras.preprocessing does, in the same order,
+    for the same last bit.
+    """
+    theta, shear = (np.deg2rad(parameters.get(name, 0)) for name in ("theta", "shear"))
+    rotation = [[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]]
+    shift = [[1, 0, parameters.get("tx", 0)], [0, 1, parameters.get("ty", 0)], [0, 0, 1]]
+    shear = [[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]]
+    zoom = [[parameters.get("zx", 1), 0, 0], [0, parameters.get("zy", 1), 0], [0, 0, 1]]
+    x, y = shape[0] / 2 - 0.5, shape[1] / 2 - 0.5  # of the photo's centre, as Keras names them
+    matrix = np.dot(np.dot(np.dot(rotation, shift), shear), zoom)
+    matrix = np.dot(
+        np.dot([[1, 0, x], [0, 1, y], [0, 0, 1]], matrix), [[1, 0, -x], [0, 1, -y], [0, 0, 1]]
+    )
+    matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]  # its x and y are columns and rows
+    return matrix[:2, :2], matrix[:2, 2]
+
+
+def _resample(photo, matrix, offset, flips, order):
+    """Take each pixel from where it comes from, or interpolate between the four around there.
+
+    Instead of scipy.ndimage.affine_transform(mode="nearest") for each channel, and then
+    flips: whether to turn it (upside down, left to right).
+    """
+    height, width, channels = photo.shape
+    upside_down, left_to_right = flips
+    row = np.arange(height)[:: -1 if upside_down else 1, None]
+    column = np.arange(width)[:: -1 if left_to_right else 1]
+    origins = []
+    for axis, size in enumerate((height, width)):
+        # In SciPy's order, for the same last bit; in place, since fresh memory costs more
+        # than the sums do.
+        origin = np.add(matrix[axis, 0] * row, matrix[axis, 1] * column)
+        origin += offset[axis]
+        np.clip(origin, 0, size - 1, out=origin)
+        if order == 0:
+            origin += 0.5
+            origin = origin.astype(np.int32)
+        origins.append(origin)
+    rows, columns = origins
+    pixels = photo.reshape(-1, channels)
+    if order == 0:
+        rows *= width
+        rows += columns
+        return pixels.take(rows, axis=0)
+    upper, left = rows.astype(np.int32), columns.astype(np.int32)
+    lower, right = np.minimum(upper + 1, height - 1), np.minimum(left + 1, width - 1)
+    top, start = (1 - (rows - upper))[..., None], (1 - (columns - left))[..., None]
+    bottom, end = 1 - top, 1 - start
+    # In float64 and in SciPy's order, for the same last bit.
+    result = pixels.take(upper * width + left, axis=0) * top * start
+    result += pixels.take(upper * width + right, axis=0) * top * end
+    result += pixels.take(lower * width + left, axis=0) * bottom * start
+    result += pixels.take(lower * width + right, axis=0) * bottom * end
+    return result.astype(np.float32)
+
+
+class PhotoIterator(keras_image.DirectoryIterator):
+    """What flow_from_directory returns: Keras's, but it keeps PHOTO_CACHE bytes of photos.
+
+    They are kept decoded and resized, as uint8.
+    """
+
+    def __init__(self, directory, image_data_generator, **options):
+        super().__init__(directory, image_data_generator, **options)
+        count = min(self.n, PHOTO_CACHE // int(np.prod(self.image_shape)))
+        self.cache = np.empty((count, *self.image_shape), np.uint8)
+        self.is_cached = np.zeros(count, bool)
+
+    def digests(self):
+        """SHA-256 of every photo's bytes, in order; decodes them all, and so fills the cache.
+
+        Raises InputError for unreadable photos.
+        """
+        return files.photo_digests(self.filepaths, self._decode)
+
+    def photo(self, index):
+        """The decoded photo of that number: uint8 of shape (height, width, 3)."""
+        if index < len(self.cache) and self.is_cached[index]:
+            return self.cache[index]
+        return self._decode(index, Path(self.filepaths[index]).read_bytes())
+
+    def _decode(self, index, content):
+        picture = keras_image.load_img(
+            io.BytesIO(content),
+            color_mode=self.color_mode,
+            target_size=self.target_size,
+            interpolation=self.interpolation,
+            keep_aspect_ratio=self.keep_aspect_ratio,
+        )
+        photo = np.asarray(picture)
+        if index < len(self.cache):
+            self.cache[index] = photo
+            self.is_cached[index] = True
+        return photo
+
+    def _get_batches_of_transformed_samples(self, index_array):
+        datagen = self.image_data_generator
+        photos = np.empty((len(index_array), *self.image_shape), np.float32)
+        for photo, index in zip(photos, index_array, strict=True):
+            parameters = datagen.get_random_transform(self.image_shape)
+            photo[:] = datagen.apply_transform(self.photo(index), parameters)
+            datagen.standardize(photo)  # in place
+        if self.class_mode is None:
+            return photos
+        return photos, self.classes[index_array].astype(np.float32)
 
 
 class ArrayIterator(Iterator):

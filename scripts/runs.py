@@ -71,6 +71,13 @@ def argument_parser(description, epochs, batch_size):
     )
     images.add_recipe_option(parser)
     parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        default=fastest_precision(),
+        help="of what the README says is computed in bfloat16 where the processor can "
+        "(default here: %(default)s)",
+    )
+    parser.add_argument(
         "--weights",
         type=cli.path,
         default=ROOT / "weights",
@@ -85,6 +92,23 @@ def argument_parser(description, epochs, batch_size):
         help="where the run is added to runs.jsonl (default: results)",
     )
     return parser
+
+
+def fastest_precision():
+    """The Keras dtype policy for this machine: bfloat16 where its processor multiplies in it.
+
+    That is, NVIDIA GPUs since Ampere (compute capability 8.0), and x86 processors with
+    AVX512-BF16 or AMX. Elsewhere bfloat16 is emulated, and slow.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = tf.config.experimental.get_device_details(gpus[0])
+        fast = details.get("compute_capability", (0, 0)) >= (8, 0)
+    else:
+        cpuinfo = Path("/proc/cpuinfo")
+        flags = cpuinfo.read_text().split() if cpuinfo.exists() else []
+        fast = "avx512_bf16" in flags or "amx_bf16" in flags
+    return "mixed_bfloat16" if fast else "float32"
 
 
 class Run(keras.callbacks.Callback):
@@ -112,6 +136,7 @@ class Run(keras.callbacks.Callback):
             "seed": arguments.seed,
             "epochs": arguments.epochs,
             "batch_size": arguments.batch_size,
+            "precision": arguments.precision,
             **settings,
             "optimizer": model.optimizer.get_config(),
             "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
@@ -188,9 +213,10 @@ class Run(keras.callbacks.Callback):
         if previous:
             (self.checkpoint / previous).unlink(missing_ok=True)
 
-    def finish(self, name):
+    def finish(self, name, model=None):
         """Record the run, save the model under `name`, and tell the result.
 
+        model: the one to save, where that which was trained is only a part of it.
         In this order, and the checkpoint goes last: whenever the end is cut
         short, the next start of the same run makes it complete.
         """
@@ -209,7 +235,7 @@ class Run(keras.callbacks.Callback):
         }
         if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
             files.append_record(self.records, record)
-        save_model(self.model, self.weights_folder / name, record)
+        save_model(model or self.model, self.weights_folder / name, record)
         shutil.rmtree(self.checkpoint)
         print(
             f"Validation accuracy after epoch {self.settings['epochs']}: "

@@ -50,8 +50,8 @@ def build_model(image_size):
     model.add(layers.Dense(64))
     model.add(layers.Activation("relu"))
     model.add(layers.Dropout(0.5))
-    model.add(layers.Dense(1))
-    model.add(layers.Activation("sigmoid"))
+    model.add(layers.Dense(1, dtype="float32"))  # float32 whatever the policy
+    model.add(layers.Activation("sigmoid", dtype="float32"))
     return model
 
 
@@ -76,6 +76,7 @@ def main(argv=None):
     )
     data = images.describe(train_generator, validation_generator)
 
+    keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(IMAGE_SIZE)
     optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe])

@@ -58,6 +58,7 @@ class Workplace:
         command = [f"{script.__name__}.py", *map(str, [*arguments, *options])]
         self.monkeypatch.setattr(sys, "argv", command)
         keras.utils.clear_session()  # layers are named and numbered as in a process of their own
+        keras.config.set_dtype_policy("float32")
         try:
             cli.run(script.main)
         except SystemExit as stop:

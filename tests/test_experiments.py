@@ -59,6 +59,8 @@ def test_the_article_from_top_to_bottom(workplace):
         "bottleneck_features_train.json",
         "bottleneck_features_validation.npy",
         "bottleneck_features_validation.json",
+        "frozen_features_validation.npy",
+        "frozen_features_validation.json",
         "bottleneck_fc_model.weights.h5",
         "fine_tuned.weights.h5",
         "checkpoints",
