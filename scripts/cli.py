@@ -43,6 +43,17 @@ def path(text):
     return Path(text).expanduser()
 
 
+def markdown(rows):
+    """A Markdown table of rows of texts, the first its head, aligned so that it reads as text."""
+    widths = [max(len(cells[column]) for cells in rows) for column in range(len(rows[0]))]
+    lines = []
+    for cells in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
+        lines.append(f"| {' | '.join(padded)} |")
+    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
+    return "\n".join(lines)
+
+
 def run(main, after_interrupt="run the same command again to go on"):
     """Call main() as a script: status 0 when done, 2 for bad input, 130 for Ctrl-C.
 

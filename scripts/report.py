@@ -23,7 +23,7 @@ ARTICLE = {  # validation accuracies after 50 epochs
     "bottleneck": "0.90–0.91",
     "finetune": "0.94",
 }
-HEADER = ("experiment", "article", "here", "95 %", "runs", "epochs", "s/epoch", "on")
+HEADER = ("experiment", "article", "here", "95 %", "runs", "epochs", "in", "s/epoch", "on")
 
 
 def is_the_articles(record, manifest):
@@ -61,6 +61,7 @@ def group(records):
     groups = {}
     for record in records:
         settings = {name: value for name, value in record.items() if name not in NOT_SETTINGS}
+        settings["precision"] = precision(record)
         key = json.dumps([settings, classifier_epochs(record)], sort_keys=True)
         groups.setdefault(key, {})[record["seed"]] = record
     order = list(ARTICLE)
@@ -68,6 +69,11 @@ def group(records):
         (list(runs.values()) for runs in groups.values()),
         key=lambda runs: (order.index(runs[0]["experiment"]), runs[0]["recipe"] != "faithful"),
     )
+
+
+def precision(record):
+    """The Keras dtype policy of a run; the first records say nothing of it."""
+    return record.get("precision", "float32")
 
 
 def classifier_epochs(record):
@@ -103,6 +109,7 @@ def row(runs):
         f"{interval.low:.3f}–{interval.high:.3f}",
         str(len(runs)),
         str(first["epochs"]),
+        precision(first).removeprefix("mixed_"),
         f"{seconds:.1f}",
         "; ".join(sorted(machines)),
     )
@@ -110,14 +117,7 @@ def row(runs):
 
 def table(records):
     """A Markdown table of these runs, aligned so that it reads well as text, too."""
-    rows = [HEADER, *(row(runs) for runs in group(records))]
-    widths = [max(len(cells[column]) for cells in rows) for column in range(len(HEADER))]
-    lines = []
-    for cells in rows:
-        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-        lines.append(f"| {' | '.join(padded)} |")
-    lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
-    return "\n".join(lines)
+    return cli.markdown([HEADER, *(row(runs) for runs in group(records))])
 
 
 def main(argv=None):

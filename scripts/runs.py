@@ -148,14 +148,14 @@ class Run(keras.callbacks.Callback):
             files.make_writable_folder(folder)
         files.read_records(self.records)  # a broken one is better found now than at the end
         self.train_generator = train_generator
-        self.hardware = _hardware()
+        self.hardware = hardware()
         text = json.dumps([self.settings, self.versions], sort_keys=True)
         name = f"{settings['experiment']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         self.checkpoint = arguments.weights / "checkpoints" / name
         self.state = {
             "run": f"{name}-{os.urandom(4).hex()}",
             "started": STARTED,
-            "commit": _commit(),
+            "commit": commit(),
             "weights": None,
             "seconds_per_epoch": [],
             "history": {},
@@ -290,7 +290,7 @@ def versions():
     }
 
 
-def _commit():
+def commit():
     """The commit of the code that runs, "…-dirty" if it was changed; None outside of git."""
     try:
         commit, changes = (
@@ -307,7 +307,8 @@ def _commit():
     return f"{commit}-dirty" if changes else commit
 
 
-def _hardware():
+def hardware():
+    """The processor, its cores and the GPUs of this machine, for a record."""
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")

@@ -1,0 +1,451 @@
+"""Measure the experiments against a plain port of the article's scripts, on this machine.
+
+Each part runs the plain port (scripts/plain.py) and the experiment in turn, each in a
+process of its own, and takes the ratio pair by pair. Takes most of an hour on two cores,
+during which the machine should have nothing else to do. The figures are written to
+results/bench.json part by part, and a table is printed at the end.
+"""
+
+import concurrent.futures
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import statistics
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tqdm import tqdm
+
+import cli
+import files
+from cli import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+PAIRS = 3
+# Training photos of a pair; a plain epoch of fine-tuning takes minutes with 2,000 of them.
+PHOTOS = {"loader": 2000, "scratch": 2000, "features": 1000, "finetune": 500}
+VALIDATION = 0.4  # validation photos for each training photo of a pair, as in the article
+GROWTH = (500, 2000, 8000)  # training photos
+# The last of these is counted: the first includes the compilation.
+EPOCHS = {"scratch": 3, "finetune": 2}
+MATRICES = (1024, 2048, 4096)  # rows and columns, for the peak of matrix multiplication
+SIDES = ("plain", "ours")
+WHAT = {
+    "loader": "augmentation on one core",
+    "scratch": "an epoch of scratch",
+    "features": "VGG16's features",
+    "finetune": "an epoch of finetune",
+}
+PARTS = ("loader", "scratch", "features", "finetune", "vgg16", "growth")
+
+
+# What is measured. These functions run in processes of their own, which import TensorFlow;
+# the process that starts them does not, and each tells its own peak of memory.
+
+
+def measure_loader(data, cores):
+    """Photos per second of Keras's generator and of ours in turn, warm; and of tf.data."""
+    import images
+    import plain
+    import scratch
+
+    os.sched_setaffinity(0, cores)
+    augmentation = images.augmentation(
+        "faithful",
+        shear_range=scratch.SHEAR_RANGE,
+        zoom_range=scratch.ZOOM_RANGE,
+        horizontal_flip=scratch.HORIZONTAL_FLIP,
+    )
+    generators = {
+        "plain": plain.flow(plain.training_datagen(), data / "train"),
+        "ours": images.training_generator(
+            data / "train", plain.IMAGE_SIZE, plain.BATCH_SIZE, augmentation
+        ),
+    }
+    for generator in generators.values():
+        _photos_per_second(generator)  # warms up
+    pairs = []
+    for _ in range(PAIRS):
+        rates = {name: _photos_per_second(generator) for name, generator in generators.items()}
+        pairs.append({name: {"photos_per_second": rate} for name, rate in rates.items()})
+        pairs[-1]["ratio"] = rates["ours"] / rates["plain"]
+    return pairs
+
+
+def _photos_per_second(generator):
+    generator.on_epoch_end()
+    start = time.perf_counter()
+    for batch in range(len(generator)):
+        generator[batch]
+    return generator.n / (time.perf_counter() - start)
+
+
+def measure_tf_data(data):
+    """Photos per second of a cached tf.data pipeline with Keras's preprocessing layers."""
+    import plain
+    import tensorflow as tf
+    from keras import layers
+
+    augment = [
+        layers.RandomFlip("horizontal"),
+        layers.RandomShear(x_factor=0.2, y_factor=0.0, interpolation="nearest"),
+        layers.RandomZoom(0.2, 0.2, fill_mode="nearest", interpolation="nearest"),
+        layers.Rescaling(1.0 / 255),
+    ]
+
+    def transform(photos, labels):
+        for layer in augment:
+            photos = layer(photos, training=True)
+        return photos, labels
+
+    photos = tf.keras.utils.image_dataset_from_directory(
+        data / "train", image_size=plain.IMAGE_SIZE, batch_size=None
+    )
+    batches = photos.cache().shuffle(2000).batch(plain.BATCH_SIZE)
+    batches = batches.map(transform, num_parallel_calls=tf.data.AUTOTUNE).prefetch(2)
+    rates = []
+    for _ in range(1 + PAIRS):
+        start = time.perf_counter()
+        count = sum(len(labels) for _, labels in batches)
+        rates.append(float(count) / (time.perf_counter() - start))
+    return statistics.median(rates[1:])
+
+
+def measure_plain_training(experiment, data, epochs, weights, started):
+    """The plain port: seconds of each epoch, and from the start to the first step."""
+    import keras
+    import plain
+    import vgg16
+
+    seconds, first_step = [], []
+
+    class Clock(keras.callbacks.Callback):
+        def on_epoch_begin(self, epoch, logs=None):
+            self.started = time.perf_counter()
+
+        def on_train_batch_end(self, batch, logs=None):
+            if not first_step:
+                first_step.append(time.time() - started)
+
+        def on_epoch_end(self, epoch, logs=None):
+            seconds.append(time.perf_counter() - self.started)
+
+    if experiment == "scratch":
+        model = plain.small_convnet()
+    else:
+        model = plain.fine_tuned_vgg16(vgg16.convolutional_base(weights, plain.IMAGE_SIZE))
+    plain.train(model, data, epochs, [Clock()])
+    return {"seconds": seconds, "first_step": first_step[0]}
+
+
+def measure_training(experiment, data, epochs, weights, folder, started):
+    """An experiment's script: the same."""
+    import importlib
+
+    import runs
+
+    first_step = []
+
+    def note(run, batch, logs=None):
+        if not first_step:
+            first_step.append(time.time() - started)
+
+    runs.Run.on_train_batch_end = note
+    options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", epochs]
+    if experiment == "finetune":
+        options += ["--vgg16-weights", weights]
+    importlib.import_module(experiment).main([str(option) for option in options])
+    record = files.read_records(folder / "runs.jsonl")[-1]
+    return {"seconds": record["seconds_per_epoch"], "first_step": first_step[0]}
+
+
+def measure_plain_features(data, weights, folder):
+    """The plain port: seconds from the folder of photos to the stored features."""
+    import plain
+    import vgg16
+
+    base = vgg16.convolutional_base(weights, plain.IMAGE_SIZE)
+    start = time.perf_counter()
+    plain.save_features(base, data / "train", folder / "plain.npy")
+    return {"seconds": time.perf_counter() - start}
+
+
+def measure_features(data, weights, folder):
+    """bottleneck.py's way: the same, with the look at every photo that it takes first."""
+    import bottleneck
+    import keras
+    import runs
+    import vgg16
+
+    import images
+
+    keras.config.set_dtype_policy(runs.fastest_precision())
+    base = vgg16.convolutional_base(weights, bottleneck.IMAGE_SIZE)
+    start = time.perf_counter()
+    generator = images.in_order_generator(
+        data / "train", bottleneck.IMAGE_SIZE, bottleneck.BATCH_SIZE
+    )
+    generator.digests()
+    path = folder / "ours.npy"
+    path.unlink(missing_ok=True)
+    bottleneck.save_bottleneck_features(base, generator, path, {})
+    return {"seconds": time.perf_counter() - start}
+
+
+def measure_classifier(data, weights, folder):
+    """What fine-tuning starts from."""
+    import bottleneck
+
+    options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", 1]
+    bottleneck.main([str(o) for o in [*options, "--vgg16-weights", weights]])
+
+
+def measure_vgg16(precision):
+    """GFLOP/s of VGG16's forward pass, and of matrix multiplication, in one precision."""
+    import bottleneck
+    import keras
+    import tensorflow as tf
+    import vgg16
+
+    keras.config.set_dtype_policy(precision)
+    dtype = keras.config.dtype_policy().compute_dtype
+
+    def seconds(function, *arguments, times=8):
+        function = tf.function(function)
+        function(*arguments)
+        timed = []
+        for _ in range(times):
+            start = time.perf_counter()
+            tf.reduce_sum(function(*arguments)).numpy()  # a GPU answers before it is done
+            timed.append(time.perf_counter() - start)
+        return statistics.median(timed)
+
+    peak = 0
+    for size in MATRICES:
+        a, b = (tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2))
+        peak = max(peak, 2 * size**3 / seconds(tf.matmul, a, b) / 1e9)
+    base = vgg16.convolutional_base("random", bottleneck.IMAGE_SIZE)
+    gflop = 0
+    for layer in base.layers:
+        if isinstance(layer, keras.layers.Conv2D):
+            _, height, width, filters = layer.output.shape
+            gflop += 2 * height * width * filters * layer.kernel.shape[:3].num_elements() / 1e9
+    photos = tf.random.uniform((bottleneck.BATCH_SIZE, *bottleneck.IMAGE_SIZE, 3))
+    rate = bottleneck.BATCH_SIZE / seconds(lambda x: base(x, training=False), photos)
+    return {
+        "photos_per_second": rate,
+        "gflop_per_photo": gflop,
+        "gflops": rate * gflop,
+        "matmul_gflops": peak,
+        "share_of_peak": rate * gflop / peak,
+    }
+
+
+def environment(given, folder):
+    """What a record says of the machine, and VGG16's weights; see vgg16.weights_file()."""
+    import runs
+    import vgg16
+
+    weights = vgg16.weights_file(given, folder)
+    return {
+        "commit": runs.commit(),
+        "versions": runs.versions(),
+        "hardware": runs.hardware(),
+        "precision": runs.fastest_precision(),
+        **vgg16.describe(vgg16.convolutional_base(weights, (150, 150)), weights),
+    }, weights
+
+
+def _quietly(function, arguments):
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
+        import backend  # noqa: F401  first, it sets Keras up
+
+        result = function(*arguments)
+    return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def in_its_own_process(function, *arguments):
+    """The function's result, and the peak of resident memory in MiB of the process."""
+    spawn = multiprocessing.get_context("spawn")
+    with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
+        return process.submit(_quietly, function, arguments).result()
+
+
+# How it is put together.
+
+
+def few(data, train, validation, folder):
+    """A data folder with links to so many photos; where there are fewer, they come again."""
+    for split, count in ("train", train), ("validation", validation):
+        for classfolder in sorted(path for path in (data / split).iterdir() if path.is_dir()):
+            there = sorted(classfolder.iterdir())
+            target = folder / split / classfolder.name
+            target.mkdir(parents=True)
+            for number in range(count // 2):
+                photo = there[number % len(there)]
+                (target / f"{number}-{photo.name}").symlink_to(photo.resolve())
+    return folder
+
+
+def pair(experiment, data, weights, folder):
+    """One pair of measurements of the plain port and ours, with their ratio."""
+    folder = Path(tempfile.mkdtemp(dir=folder))
+    if experiment == "features":
+        calls = {
+            "plain": (measure_plain_features, data, weights, folder),
+            "ours": (measure_features, data, weights, folder),
+        }
+    else:
+        epochs = EPOCHS[experiment]
+        if experiment == "finetune":
+            in_its_own_process(measure_classifier, data, weights, folder)
+        calls = {
+            "plain": (measure_plain_training, experiment, data, epochs, weights),
+            "ours": (measure_training, experiment, data, epochs, weights, folder),
+        }
+    result = {}
+    for name, (function, *arguments) in calls.items():
+        if experiment != "features":
+            arguments.append(time.time())
+        result[name], peak = in_its_own_process(function, *arguments)
+        result[name]["peak_mib"] = round(peak)
+        if experiment != "features":
+            result[name]["seconds"] = result[name]["seconds"][-1]
+    result["ratio"] = result["plain"]["seconds"] / result["ours"]["seconds"]
+    return result
+
+
+def growth(data, weights, folder):
+    """Ours alone with more and more photos: seconds of an epoch, or of all of bottleneck.py."""
+    rows = []
+    for photos in GROWTH:
+        there = few(data, photos, photos // 10, folder / f"growth-{photos}")
+        place = Path(tempfile.mkdtemp(dir=folder))
+        # The first epoch includes the compilation, which is little among the most photos.
+        epochs = 1 if photos == max(GROWTH) else 2
+        for experiment in "scratch", "bottleneck", "finetune":
+            start = time.perf_counter()
+            if experiment == "bottleneck":
+                _, peak = in_its_own_process(measure_classifier, there, weights, place)
+                seconds = time.perf_counter() - start
+            else:
+                arguments = (experiment, there, epochs, weights, place, time.time())
+                result, peak = in_its_own_process(measure_training, *arguments)
+                seconds = result["seconds"][-1]
+            row = {"experiment": experiment, "photos": photos, "seconds": seconds}
+            rows.append({**row, "peak_mib": round(peak)})
+    return rows
+
+
+def table(bench):
+    """Markdown tables of what results/bench.json holds."""
+    rows = [("", "plain port", "here", "ratio", "peak memory, MiB", "first step after")]
+    for part, what in WHAT.items():
+        if part not in bench:
+            continue
+        photos, pairs = bench[part]["photos"], bench[part]["pairs"]
+
+        def figures(name, form, pairs=pairs):
+            if name not in pairs[0]["ours"]:
+                return ["", ""]
+            return [form.format(statistics.median(p[side][name] for p in pairs)) for side in SIDES]
+
+        unit = "{:,.0f} photos/s" if part == "loader" else "{:.1f} s"
+        speed = figures("photos_per_second" if part == "loader" else "seconds", unit)
+        memory = " and ".join(figures("peak_mib", "{:,.0f}")).removesuffix(" and ")
+        start = " and ".join(figures("first_step", "{:.0f} s")).removesuffix(" and ")
+        ratio = f"{bench[f'{part}_ratio']:.1f}"
+        rows.append((f"{what}, {photos:,} photos", *speed, ratio, memory, start))
+    texts = [cli.markdown(rows)]
+    if "vgg16" in bench:
+        rows = [("VGG16 forward in", "photos/s", "GFLOP/s", "matrices, GFLOP/s", "share")]
+        for precision, v in bench["vgg16"].items():
+            speeds = (v["photos_per_second"], v["gflops"], v["matmul_gflops"])
+            rows.append((precision, *(f"{s:.0f}" for s in speeds), f"{v['share_of_peak']:.0%}"))
+        texts.append(cli.markdown(rows))
+    if "growth" in bench:
+        rows = [
+            ("photos", *(f"{experiment}" for experiment in ("scratch", "bottleneck", "finetune")))
+        ]
+        for photos in sorted({row["photos"] for row in bench["growth"]}):
+            cells = (
+                f"{row['seconds']:.1f} s, {row['peak_mib']:,} MiB"
+                for row in bench["growth"]
+                if row["photos"] == photos
+            )
+            rows.append((f"{photos:,}", *cells))
+        texts.append(cli.markdown(rows))
+    return "\n\n".join(texts)
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = cli.ArgumentParser(__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (all)")
+    parser.add_argument("--show", action="store_true", help="only print the last table again")
+    parser.add_argument(
+        "--data",
+        type=cli.path,
+        default=ROOT / "data",
+        metavar="FOLDER",
+        help="folder with train/CLASS/ and validation/CLASS/ (default: data)",
+    )
+    parser.add_argument("--vgg16-weights", metavar="FILE", help="as for the experiments")
+    parser.add_argument(
+        "--output",
+        type=cli.path,
+        default=ROOT / "results" / "bench.json",
+        metavar="FILE",
+        help="where the figures go (default: results/bench.json)",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.show:
+        if not arguments.output.exists():
+            raise InputError(f"{arguments.output}: no such file; run `make bench`")
+        print(table(json.loads(arguments.output.read_text())))
+        return
+    parts = arguments.parts or PARTS
+    for part in parts:
+        if part not in PARTS:
+            raise InputError(f"{part}: no such part; there are {', '.join(PARTS)}")
+    for split in "train", "validation":
+        if not any((arguments.data / split).glob("*/*")):
+            raise InputError(f"{arguments.data / split}: no photos there; run `make data`")
+    files.make_writable_folder(arguments.output.parent)
+    (about, weights), _ = in_its_own_process(environment, arguments.vgg16_weights, ROOT / "weights")
+    bench = {**about, "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    with tempfile.TemporaryDirectory() as folder, tqdm(parts, unit="part") as progress:
+        folder = Path(folder)
+        for part in progress:
+            progress.set_description(part)
+            if part == "vgg16":
+                bench[part] = {
+                    precision: in_its_own_process(measure_vgg16, precision)[0]
+                    for precision in dict.fromkeys(["float32", about["precision"]])
+                }
+            elif part == "growth":
+                bench[part] = growth(arguments.data, weights, folder)
+            else:
+                data = few(
+                    arguments.data, PHOTOS[part], round(PHOTOS[part] * VALIDATION), folder / part
+                )
+                if part == "loader":
+                    pairs, _ = in_its_own_process(measure_loader, data, {0})
+                    tf_data, _ = in_its_own_process(measure_tf_data, data)
+                    bench["tf_data_photos_per_second"] = tf_data
+                else:
+                    pairs = [pair(part, data, weights, folder) for _ in range(PAIRS)]
+                bench[part] = {"photos": PHOTOS[part], "pairs": pairs}
+                bench[f"{part}_ratio"] = statistics.median(p["ratio"] for p in pairs)
+            bench["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
+            files.write_json(arguments.output, bench)
+    print(table(bench))
+
+
+if __name__ == "__main__":
+    cli.run(main, after_interrupt="the parts that are done are kept")
