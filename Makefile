@@ -8,6 +8,7 @@
 ##   finetune    experiment 3: VGG16's last block fine-tuned (0.94)
 ##   reproduce   all three, then their results beside the article's
 ##   report      the table of the results so far
+##   bench       the speed beside a plain port of the article's scripts (an hour)
 ##   preview     20 augmented versions of one photo, in preview/
 ##   test        the tests
 ##   help        this text
@@ -24,6 +25,7 @@
 ##   SEED           of everything random (0)
 ##   RECIPE         faithful: the constants mean what they meant in 2016;
 ##                  as-printed: they mean what they mean today (faithful)
+##   PRECISION      float32 or mixed_bfloat16 (what the processor does best)
 
 PYTHON ?= python3
 ARCHIVE ?=
@@ -33,21 +35,25 @@ EPOCHS ?= 50
 BATCH_SIZE ?= 32
 SEED ?= 0
 RECIPE ?= faithful
+PRECISION ?=
 # Not every shell expands the ~ of VARIABLE=~/folder.
 tilde = $(if $(filter ~/%,$(firstword $(1))),$(HOME)/$(patsubst ~/%,%,$(1)),$(1))
 override ARCHIVE := $(call tilde,$(ARCHIVE))
 override VGG16_WEIGHTS := $(call tilde,$(VGG16_WEIGHTS))
 override DATA := $(call tilde,$(DATA))
 # Recipes read them from the environment, where blanks and quotes do no harm.
-export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED RECIPE
+export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED RECIPE PRECISION
 
+ifneq ($(filter-out float32 mixed_bfloat16,$(PRECISION)),)
+$(error PRECISION=$(PRECISION): must be float32 or mixed_bfloat16)
+endif
 ifneq ($(filter-out faithful as-printed,$(RECIPE)),)
 $(error RECIPE=$(RECIPE): must be faithful or as-printed)
 endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # each training uses all cores by itself
-.PHONY: help demo data scratch bottleneck finetune reproduce report preview test clean FORCE
+.PHONY: help demo data scratch bottleneck finetune reproduce report bench preview test clean FORCE
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -73,7 +79,7 @@ $(VENV): requirements.txt
 contents = find -L $(1) -type f $(2) -exec cksum {} + 2>&1 | sort | cksum
 .made/archive: text = $(call contents,"$$ARCHIVE")
 .made/vgg16: text = $(call contents,"$$VGG16_WEIGHTS")
-.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
+.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE PRECISION=$$PRECISION"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
 photos = \( -iname '*.jp*g' -o -iname '*.png' -o -iname '*.bmp' -o -iname '*.ppm' -o -iname '*.tif*' \)
 # EPOCHS and BATCH_SIZE are for the experiments that are named on the command line:
 # `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
@@ -109,8 +115,9 @@ SHEET := preview/contact_sheet.jpg
 .made/inputs-scratch .made/inputs-bottleneck .made/inputs-finetune .made/inputs-preview: $(PHOTOS)
 
 as_printed = $(if $(filter as-printed,$(RECIPE)),--as-printed)
-settings = --data "$$DATA" --seed "$$SEED" $(as_printed) \
+settings = --data "$$DATA" --seed "$$SEED" $(as_printed) $(precision) \
   $(if $(call named,$(1)),--epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE")
+precision = $(if $(PRECISION),--precision "$$PRECISION")
 vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
 
 scratch: $(SCRATCH)
@@ -138,9 +145,12 @@ reproduce: scratch bottleneck finetune report
 report: $(VENV)
 	@$(RUN) scripts/report.py
 
+bench: $(PHOTOS) | $(VENV)
+	$(RUN) scripts/bench.py --data "$$DATA" $(vgg16)
+
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
 # weights, given or in Keras's cache, it does with a VGG16 that never saw a photo.
-DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED" $(as_printed)
+DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED" $(as_printed) $(precision)
 CACHED := $(HOME)/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
 DEMO_VGG16 := --vgg16-weights $(if $(VGG16_WEIGHTS),"$$VGG16_WEIGHTS",$(if $(wildcard $(CACHED)),imagenet,random))
 
@@ -161,5 +171,5 @@ test: $(VENV)
 	$(RUN) -m pytest
 
 clean:
-	rm -rf weights/*.h5 weights/*.npy weights/*.json weights/checkpoints weights/.partial-*
+	rm -rf weights/*.h5 weights/*.npy weights/*.json weights/checkpoints weights/.partial-* results/.partial-*
 	rm -rf demo preview .partial-* .made .pytest_cache .ruff_cache scripts/__pycache__ tests/__pycache__

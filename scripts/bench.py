@@ -2,8 +2,9 @@
 
 Each part runs the plain port (scripts/plain.py) and the experiment in turn, each in a
 process of its own, and takes the ratio pair by pair. Takes most of an hour on two cores,
-during which the machine should have nothing else to do. The figures are written to
-results/bench.json part by part, and a table is printed at the end.
+during which the machine should have nothing else to do. At the end the figures are written
+to results/bench.json and printed as tables. Interrupted, it goes on after the last whole
+part when started again. With parts named, these are measured and only printed.
 """
 
 import concurrent.futures
@@ -383,6 +384,10 @@ def table(bench):
     return "\n\n".join(texts)
 
 
+def _now():
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
 def main(argv=None):
     """Run the script with the command line's options, or with those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
@@ -418,10 +423,17 @@ def main(argv=None):
             raise InputError(f"{arguments.data / split}: no photos there; run `make data`")
     files.make_writable_folder(arguments.output.parent)
     (about, weights), _ = in_its_own_process(environment, arguments.vgg16_weights, ROOT / "weights")
-    bench = {**about, "started": datetime.now(UTC).isoformat(timespec="seconds")}
+    bench = {**about, "started": _now()}
+    unfinished = arguments.output.with_name(f".partial-{arguments.output.name}")
+    if not arguments.parts and unfinished.exists():
+        earlier = json.loads(unfinished.read_text())
+        if all(earlier.get(name) == value for name, value in about.items()):
+            bench = earlier
     with tempfile.TemporaryDirectory() as folder, tqdm(parts, unit="part") as progress:
         folder = Path(folder)
         for part in progress:
+            if part in bench:
+                continue
             progress.set_description(part)
             if part == "vgg16":
                 bench[part] = {
@@ -442,10 +454,13 @@ def main(argv=None):
                     pairs = [pair(part, data, weights, folder) for _ in range(PAIRS)]
                 bench[part] = {"photos": PHOTOS[part], "pairs": pairs}
                 bench[f"{part}_ratio"] = statistics.median(p["ratio"] for p in pairs)
-            bench["finished"] = datetime.now(UTC).isoformat(timespec="seconds")
-            files.write_json(arguments.output, bench)
+            if not arguments.parts:
+                files.write_json(unfinished, bench)
+    if not arguments.parts:
+        files.write_json(arguments.output, {**bench, "finished": _now()})
+        unfinished.unlink()
     print(table(bench))
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="the parts that are done are kept")
+    cli.run(main, after_interrupt="run the same command again to go on")

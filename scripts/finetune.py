@@ -3,9 +3,9 @@
 Puts the classifier of bottleneck.py on top of VGG16's convolutional base, freezes
 all of it but the last block, and trains for 50 epochs with augmentation and a very
 slow learning rate. Reads weights/bottleneck_fc_model.weights.h5, writes
-weights/fine_tuned.weights.h5 and a line of results/runs.jsonl. The article reports
-a validation accuracy of 0.94. Interrupted, it goes on from its last whole epoch when
-started again.
+weights/frozen_features_validation.npy, weights/fine_tuned.weights.h5 and a line of
+results/runs.jsonl. The article reports a validation accuracy of 0.94. Interrupted,
+it goes on from its last whole epoch when started again.
 """
 
 import backend  # noqa: F401  first, it sets Keras up
@@ -50,6 +50,13 @@ def build_model(base, top_model_weights_path):
     for layer in model.layers[:FROZEN_LAYERS]:
         layer.trainable = False
     return model
+
+
+def split(model):
+    """The frozen layers and the trained ones as two models, which share the whole one's weights."""
+    frozen = keras.Model(model.input, model.layers[FROZEN_LAYERS - 1].output)
+    trained = keras.Model(model.layers[FROZEN_LAYERS].input, model.output)
+    return frozen, trained
 
 
 class FrozenFeatures(keras.utils.PyDataset):
@@ -139,10 +146,8 @@ def main(argv=None):
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(base, top_model_weights_path)
-    # what is frozen needs to look only once at a photo that is always the same; what is
-    # trained starts behind it, and shares its weights with the whole model
-    frozen = keras.Model(model.input, model.layers[FROZEN_LAYERS - 1].output)
-    trained = keras.Model(model.layers[FROZEN_LAYERS].input, model.output)
+    # a validation photo, always the same, needs to go through the frozen layers only once
+    frozen, trained = split(model)
     validation_data = save_bottleneck_features(
         frozen,
         validation_generator,

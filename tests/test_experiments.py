@@ -136,6 +136,82 @@ def test_assembled_model_agrees_with_the_bottleneck_model(workplace):
     np.testing.assert_allclose(assembled.predict(generator, verbose=0), expected, atol=1e-5)
 
 
+def test_precision(workplace, capsys):
+    for precision in "float32", "mixed_bfloat16":
+        for script, name in (
+            (scratch, "first_try.weights.h5"),
+            (bottleneck, "bottleneck_fc_model.weights.h5"),
+            (finetune, "fine_tuned.weights.h5"),
+        ):
+            record = workplace.run(script, "--epochs", 1, "--precision", precision)
+            assert record["precision"] == precision
+            assert "Using the features" not in capsys.readouterr().out
+            with h5py.File(workplace.weights / name) as file:
+                architecture = file["about/architecture"][()].decode()
+            assert ("mixed_bfloat16" in architecture) == (precision == "mixed_bfloat16")
+    with h5py.File(workplace.weights / "fine_tuned.weights.h5") as file:
+        types = set()
+        file.visititems(lambda _, item: types.add(getattr(item, "dtype", None)))
+    assert np.dtype("float32") in types and np.dtype("uint16") not in types
+    features = np.load(workplace.weights / "bottleneck_features_train.npy")
+    assert features.dtype == np.float32
+
+
+def test_bfloat16_only_where_the_processor_multiplies_in_it(monkeypatch):
+    monkeypatch.setattr(runs.tf.config, "list_physical_devices", lambda kind: [])
+    for flags, policy in (
+        ("fma avx512f", "float32"),
+        ("fma avx512_bf16 avx512f", "mixed_bfloat16"),
+        ("amx_bf16", "mixed_bfloat16"),
+    ):
+        monkeypatch.setattr(runs.Path, "read_text", lambda path, flags=flags: f"flags : {flags}\n")
+        assert runs.fastest_precision() == policy
+    monkeypatch.setattr(runs.tf.config, "list_physical_devices", lambda kind: ["GPU:0"])
+    for capability, policy in ((7, 5), "float32"), ((8, 0), "mixed_bfloat16"):
+        details = {"compute_capability": capability}
+        monkeypatch.setattr(
+            runs.tf.config.experimental, "get_device_details", lambda gpu, details=details: details
+        )
+        assert runs.fastest_precision() == policy
+
+
+def test_fine_tuning_validates_the_whole_model(workplace):
+    """Though validation photos go through the frozen layers only once."""
+    workplace.run(bottleneck, "--epochs", 2, "--precision", "float32")
+    record = workplace.run(finetune, "--epochs", 2, "--precision", "float32")
+    path = workplace.weights / "fine_tuned.weights.h5"
+    with h5py.File(path) as file:
+        model = keras.models.model_from_json(file["about/architecture"][()])
+    model.load_weights(path)
+    model.compile(loss="binary_crossentropy", metrics=["accuracy"])
+    photos = images.validation_generator(workplace.data / "validation", SMALL, 5)
+    loss, accuracy = model.evaluate(photos, verbose=0)
+    assert record["history"]["val_loss"][-1] == pytest.approx(loss, rel=1e-5)
+    assert record["val_accuracy"] == pytest.approx(accuracy)
+
+
+def test_fine_tuning_behind_the_frozen_layers_is_fine_tuning(workplace):
+    """A step of what is trained does the same as a step of the whole model."""
+    workplace.run(bottleneck, "--epochs", 1, "--precision", "float32")
+    photos, labels = images.validation_generator(workplace.data / "train", SMALL, 20)[0]
+    kernels = []
+    for split in False, True:
+        base = vgg16.convolutional_base("random", SMALL)
+        model = finetune.build_model(base, workplace.weights / "bottleneck_fc_model.weights.h5")
+        frozen, trained = finetune.split(model)
+        (dropout,) = [v for v in model.variables if v.name == "seed_generator_state"]
+        dropout.assign([1, 0])
+        stepping = trained if split else model
+        stepping.compile(loss="binary_crossentropy", optimizer=keras.optimizers.SGD(0.1))
+        stepping.train_on_batch(frozen.predict_on_batch(photos) if split else photos, labels)
+        kernels.append([weight.numpy() for weight in model.weights])
+    before = vgg16.convolutional_base("random", SMALL).get_layer("block5_conv1").kernel.numpy()
+    moved = [k for k in kernels[1] if k.shape == before.shape and not np.array_equal(k, before)]
+    assert moved
+    for whole, split in zip(*kernels, strict=True):
+        np.testing.assert_allclose(split, whole, rtol=1e-4, atol=1e-6)
+
+
 def test_only_the_last_block_and_the_classifier_train(workplace):
     workplace.run(bottleneck, "--epochs", 1)
     workplace.run(finetune, "--epochs", 1)

@@ -19,7 +19,7 @@ def augmentation(recipe):
 
 def sheared_columns(recipe):
     """Each pixel's column of origin in a 150×150 picture sheared as far as the recipe goes."""
-    datagen = ImageDataGenerator(**augmentation(recipe))
+    datagen = images.ImageDataGenerator(**augmentation(recipe))
     columns = np.broadcast_to(np.arange(150.0)[None, :, None], (150, 150, 3))
     return datagen.apply_transform(columns, {"shear": datagen.shear_range})[..., 0]
 
@@ -93,6 +93,60 @@ def test_2016_took_the_nearest_pixel_and_today_interpolates():
     faithful, printed = sheared_columns("faithful"), sheared_columns("as-printed")
     np.testing.assert_array_equal(faithful, np.round(faithful))
     assert np.any(printed != np.round(printed))
+
+
+def batches(datagen, folder, seed, size=(50, 70)):
+    """All batches of an epoch of shuffled, augmented photos."""
+    generator = datagen.flow_from_directory(
+        folder, target_size=size, batch_size=8, class_mode="binary"
+    )
+    np.random.seed(seed)
+    generator.on_epoch_end()
+    return [generator[batch] for batch in range(len(generator))]
+
+
+EVERYTHING = {
+    "rotation_range": 30,
+    "width_shift_range": 0.2,
+    "height_shift_range": 0.1,
+    "vertical_flip": True,
+    "channel_shift_range": 20.0,
+    "brightness_range": (0.5, 1.5),
+}
+
+
+@pytest.mark.parametrize("cache", [2**30, 5 * 50 * 70 * 3, 0])
+@pytest.mark.parametrize("more", [{}, EVERYTHING], ids=["article", "everything"])
+@pytest.mark.parametrize("recipe", ["faithful", "as-printed"])
+def test_batches_equal_those_of_keras_bit_for_bit(drawings, monkeypatch, recipe, more, cache):
+    monkeypatch.setattr(images, "PHOTO_CACHE", cache)
+    options = {"rescale": 1.0 / 255, **augmentation(recipe), **more}
+    for seed in range(5):
+        expected = batches(ImageDataGenerator(**options), drawings / "train", seed)
+        found = batches(images.ImageDataGenerator(**options), drawings / "train", seed)
+        for (photos, labels), (our_photos, our_labels) in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(our_photos, photos)
+            np.testing.assert_array_equal(our_labels, labels)
+            assert (our_photos.dtype, our_labels.dtype) == (photos.dtype, labels.dtype)
+
+
+@pytest.mark.parametrize(
+    ("cache", "decoded"), [(2**30, 20), (8 * 48 * 48 * 3, 20 + 2 * 12), (0, 60)]
+)
+def test_photos_are_decoded_once_within_the_memory_bound(drawings, monkeypatch, cache, decoded):
+    calls = []
+    load_img = images.keras_image.load_img
+    monkeypatch.setattr(images, "PHOTO_CACHE", cache)
+    monkeypatch.setattr(
+        images.keras_image, "load_img", lambda *a, **k: calls.append(1) or load_img(*a, **k)
+    )
+    generator = images.training_generator(drawings / "train", (48, 48), 8, augmentation("faithful"))
+    generator.digests()
+    for _ in range(2):
+        for batch in range(len(generator)):
+            generator[batch]
+    assert len(calls) == decoded
+    assert generator.cache.nbytes <= cache
 
 
 def test_the_generator_draws_from_the_whole_range():

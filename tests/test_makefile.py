@@ -83,7 +83,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
     for target in set(phony.split()[1:]) - {"help", "FORCE"}:
         assert f"\n  {target} " in make.output
     variables = [line.split()[0] for line in text.splitlines() if " ?=" in line]
-    assert len(variables) == 8
+    assert len(variables) == 9
     for variable in variables:
         assert f"\n  {variable} " in make.output
 
@@ -120,6 +120,23 @@ def test_variables_reach_the_scripts_also_from_the_environment(make):
     assert make("clean") == []
     (make.folder / "weights" / "first_try.weights.h5").unlink(missing_ok=True)
     assert make("scratch", **options)[-1] == expected
+
+
+def test_precision_reaches_the_scripts_and_makes_outputs_stale(make):
+    assert len(make("scratch")) == 2
+    assert make("scratch", "PRECISION=float32") == [
+        "scratch --data data --seed 0 --precision float32 --epochs 50 --batch-size 32"
+    ]
+    assert make("scratch", PRECISION="float32") == []
+    make("scratch", "PRECISION=half", status=2)
+    assert "must be float32 or mixed_bfloat16" in make.output
+
+
+def test_bench(make):
+    assert make("bench", "VGG16_WEIGHTS=my.h5") == [
+        "prepare",
+        "bench --data data --vgg16-weights my.h5",
+    ]
 
 
 def test_changed_variables_and_photos_make_outputs_stale(make):

@@ -114,6 +114,7 @@ def test_table_is_mean_spread_and_interval():
         "0.771–0.826",
         "3",
         "50",
+        "float32",
         "2.0",
         "2 cores, a processor",
     )

@@ -1,0 +1,99 @@
+"""The benchmark compares with what it says it does, and its figures are the committed ones."""
+
+import json
+import statistics
+from pathlib import Path
+
+import bench
+import bottleneck
+import finetune
+import keras
+import plain
+import pytest
+import scratch
+import vgg16
+
+ROOT = Path(__file__).parent.parent
+
+
+def shapes(weights):
+    return [tuple(weight.shape) for weight in weights]
+
+
+def test_the_plain_port_has_the_articles_layers():
+    """The article's own numbers: 32, 32 and 64 filters of 3×3, 64 units, dropout, one unit."""
+    model = plain.small_convnet()
+    assert shapes(model.weights)[:-1:2] == [
+        (3, 3, 3, 32),
+        (3, 3, 32, 32),
+        (3, 3, 32, 64),
+        (17 * 17 * 64, 64),
+        (64, 1),
+    ]
+    assert shapes(model.trainable_weights) == shapes(
+        scratch.build_model(scratch.IMAGE_SIZE).trainable_weights
+    )
+    assert isinstance(model.optimizer, keras.optimizers.RMSprop)
+    assert model.loss == "binary_crossentropy"
+    assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == [
+        0.5
+    ]
+
+
+def test_the_plain_port_trains_the_last_block_and_the_classifier(tmp_path):
+    base = vgg16.convolutional_base("random", plain.IMAGE_SIZE)
+    model = plain.fine_tuned_vgg16(base)
+    assert shapes(model.trainable_weights) == [
+        *[(3, 3, 512, 512), (512,)] * 3,
+        (4 * 4 * 512, 256),
+        (256,),
+        (256, 1),
+        (1,),
+    ]
+    optimizer = model.optimizer.get_config()
+    assert optimizer["learning_rate"] == pytest.approx(1e-4) and optimizer["momentum"] == 0.9
+    top = bottleneck.build_top_model(base.output_shape[1:])
+    top.save_weights(tmp_path / "top.weights.h5")
+    ours = finetune.build_model(
+        vgg16.convolutional_base("random", plain.IMAGE_SIZE), tmp_path / "top.weights.h5"
+    )
+    assert shapes(model.trainable_weights) == shapes(ours.trainable_weights)
+
+
+def test_the_plain_port_augments_alike():
+    assert (plain.IMAGE_SIZE, plain.BATCH_SIZE) == (scratch.IMAGE_SIZE, scratch.BATCH_SIZE)
+    datagen = plain.training_datagen()
+    assert type(datagen).__module__.startswith("keras")
+    assert datagen.shear_range == pytest.approx(11.459, abs=1e-3)
+    assert list(datagen.zoom_range) == [0.8, 1.2]
+    assert datagen.horizontal_flip and datagen.interpolation_order == 0
+    assert datagen.rescale == 1 / 255
+
+
+def test_few_photos_come_as_often_as_needed(drawings, tmp_path):
+    folder = bench.few(drawings, 30, 4, tmp_path / "few")
+    for split, count in ("train", 15), ("validation", 2):
+        for name in "cats", "dogs":
+            photos = list((folder / split / name).iterdir())
+            assert len(photos) == count and all(photo.is_file() for photo in photos)
+
+
+@pytest.fixture
+def committed():
+    path = ROOT / "results" / "bench.json"
+    return json.loads(path.read_text())
+
+
+def test_ratios_are_medians_of_pairs(committed):
+    for part in bench.WHAT:
+        pairs = committed[part]["pairs"]
+        assert len(pairs) >= 3
+        assert committed[f"{part}_ratio"] == statistics.median(p["ratio"] for p in pairs)
+        for pair in pairs:
+            figure, other = ("plain", "ours") if part != "loader" else ("ours", "plain")
+            name = "photos_per_second" if part == "loader" else "seconds"
+            assert pair["ratio"] == pytest.approx(pair[figure][name] / pair[other][name])
+
+
+def test_readme_shows_the_committed_figures(committed):
+    assert bench.table(committed) in (ROOT / "README.md").read_text(encoding="utf-8")
