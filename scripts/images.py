@@ -1,7 +1,7 @@
 """Batches of photos from folders, as in 2016, with ImageDataGenerator.flow_from_directory.
 
 The batches are Keras's, bit for bit, and so are the random numbers behind them; only the
-work is done in another way, about ten times as fast: see ImageDataGenerator below.
+work is done in another way, several times as fast: see ImageDataGenerator below.
 
 A data folder holds `train/CLASS/` and `validation/CLASS/`. Batches are float32
 arrays of shape (batch, height, width, 3), RGB × 1/255, so in 0..1; labels are
