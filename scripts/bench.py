@@ -16,6 +16,7 @@ import resource
 import statistics
 import tempfile
 import time
+from concurrent.futures.process import BrokenProcessPool
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -37,7 +38,7 @@ EPOCHS = {"scratch": 3, "finetune": 2}
 MATRICES = (1024, 2048, 4096)  # rows and columns, for the peak of matrix multiplication
 SIDES = ("plain", "ours")
 WHAT = {
-    "loader": "augmentation on one core",
+    "loader": "augmentation on one core, warm",
     "scratch": "an epoch of scratch",
     "features": "VGG16's features",
     "finetune": "an epoch of finetune",
@@ -49,13 +50,14 @@ PARTS = ("loader", "scratch", "features", "finetune", "vgg16", "growth")
 # the process that starts them does not, and each tells its own peak of memory.
 
 
-def measure_loader(data, cores):
+def measure_loader(data):
     """Photos per second of Keras's generator and of ours in turn, warm; and of tf.data."""
     import images
     import plain
     import scratch
 
-    os.sched_setaffinity(0, cores)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     augmentation = images.augmentation(
         "faithful",
         shear_range=scratch.SHEAR_RANGE,
@@ -222,7 +224,7 @@ def measure_vgg16(precision):
         timed = []
         for _ in range(times):
             start = time.perf_counter()
-            tf.reduce_sum(function(*arguments)).numpy()  # a GPU answers before it is done
+            function(*arguments)[:1, :1].numpy()  # a GPU answers before it is done
             timed.append(time.perf_counter() - start)
         return statistics.median(timed)
 
@@ -262,6 +264,24 @@ def environment(given, folder):
     }, weights
 
 
+def class_photos(data):
+    """The photos' paths: {"train": {class: paths, ...}, "validation": ...}.
+
+    Raises InputError where the experiments would.
+    """
+    import images
+
+    photos = {}
+    for split in "train", "validation":
+        generator = images.in_order_generator(data / split, (150, 150), 32)
+        generator.digests()
+        photos[split] = {name: [] for name in generator.class_indices}
+        names = list(generator.class_indices)
+        for path, number in zip(generator.filepaths, generator.classes, strict=True):
+            photos[split][names[number]].append(Path(path))
+    return photos
+
+
 def _quietly(function, arguments):
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         import backend  # noqa: F401  first, it sets Keras up
@@ -274,18 +294,26 @@ def in_its_own_process(function, *arguments):
     """The function's result, and the peak of resident memory in MiB of the process."""
     spawn = multiprocessing.get_context("spawn")
     with concurrent.futures.ProcessPoolExecutor(1, mp_context=spawn) as process:
-        return process.submit(_quietly, function, arguments).result()
+        try:
+            return process.submit(_quietly, function, arguments).result()
+        except BrokenProcessPool as error:
+            raise InputError(
+                f"{function.__name__}: its process was killed; if that was for want of memory "
+                "(`dmesg` tells), close other programs and run the same command again"
+            ) from error
 
 
 # How it is put together.
 
 
-def few(data, train, validation, folder):
-    """A data folder with links to so many photos; where there are fewer, they come again."""
+def few(photos, train, validation, folder):
+    """A data folder with links to so many photos; where there are fewer, they come again.
+
+    photos: what class_photos() returned.
+    """
     for split, count in ("train", train), ("validation", validation):
-        for classfolder in sorted(path for path in (data / split).iterdir() if path.is_dir()):
-            there = sorted(classfolder.iterdir())
-            target = folder / split / classfolder.name
+        for name, there in photos[split].items():
+            target = folder / split / name
             target.mkdir(parents=True)
             for number in range(count // 2):
                 photo = there[number % len(there)]
@@ -321,14 +349,14 @@ def pair(experiment, data, weights, folder):
     return result
 
 
-def growth(data, weights, folder):
+def growth(photos, weights, folder):
     """Ours alone with more and more photos: seconds of an epoch, or of all of bottleneck.py."""
     rows = []
-    for photos in GROWTH:
-        there = few(data, photos, photos // 10, folder / f"growth-{photos}")
+    for count in GROWTH:
+        there = few(photos, count, count // 10, folder / f"growth-{count}")
         place = Path(tempfile.mkdtemp(dir=folder))
         # The first epoch includes the compilation, which is little among the most photos.
-        epochs = 1 if photos == max(GROWTH) else 2
+        epochs = 1 if count == max(GROWTH) else 2
         for experiment in "scratch", "bottleneck", "finetune":
             start = time.perf_counter()
             if experiment == "bottleneck":
@@ -338,7 +366,7 @@ def growth(data, weights, folder):
                 arguments = (experiment, there, epochs, weights, place, time.time())
                 result, peak = in_its_own_process(measure_training, *arguments)
                 seconds = result["seconds"][-1]
-            row = {"experiment": experiment, "photos": photos, "seconds": seconds}
+            row = {"experiment": experiment, "photos": count, "seconds": seconds}
             rows.append({**row, "peak_mib": round(peak)})
     return rows
 
@@ -418,11 +446,10 @@ def main(argv=None):
     for part in parts:
         if part not in PARTS:
             raise InputError(f"{part}: no such part; there are {', '.join(PARTS)}")
-    for split in "train", "validation":
-        if not any((arguments.data / split).glob("*/*")):
-            raise InputError(f"{arguments.data / split}: no photos there; run `make data`")
+    photos, _ = in_its_own_process(class_photos, arguments.data)
     files.make_writable_folder(arguments.output.parent)
     (about, weights), _ = in_its_own_process(environment, arguments.vgg16_weights, ROOT / "weights")
+    about["data"] = str(arguments.data.resolve())  # an unfinished run's; not for the record
     bench = {**about, "started": _now()}
     unfinished = arguments.output.with_name(f".partial-{arguments.output.name}")
     if not arguments.parts and unfinished.exists():
@@ -441,13 +468,11 @@ def main(argv=None):
                     for precision in dict.fromkeys(["float32", about["precision"]])
                 }
             elif part == "growth":
-                bench[part] = growth(arguments.data, weights, folder)
+                bench[part] = growth(photos, weights, folder)
             else:
-                data = few(
-                    arguments.data, PHOTOS[part], round(PHOTOS[part] * VALIDATION), folder / part
-                )
+                data = few(photos, PHOTOS[part], round(PHOTOS[part] * VALIDATION), folder / part)
                 if part == "loader":
-                    pairs, _ = in_its_own_process(measure_loader, data, {0})
+                    pairs, _ = in_its_own_process(measure_loader, data)
                     tf_data, _ = in_its_own_process(measure_tf_data, data)
                     bench["tf_data_photos_per_second"] = tf_data
                 else:
@@ -456,6 +481,7 @@ def main(argv=None):
                 bench[f"{part}_ratio"] = statistics.median(p["ratio"] for p in pairs)
             if not arguments.parts:
                 files.write_json(unfinished, bench)
+    del bench["data"]
     if not arguments.parts:
         files.write_json(arguments.output, {**bench, "finished": _now()})
         unfinished.unlink()

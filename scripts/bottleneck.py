@@ -40,7 +40,7 @@ def save_bottleneck_features(base, generator, path, source):
     if read_source(path) == source:
         print(f"Using the features in {path.name}.")
         return np.load(path)
-    features = base.predict(generator, verbose=runs.VERBOSE).astype("float32")
+    features = base.predict(generator, verbose=runs.VERBOSE).astype("float32", copy=False)
     with files.replacing(path) as temporary:
         np.save(temporary, features)
     files.write_json(path.with_suffix(".json"), {**source, "sha256": files.sha256(path)})

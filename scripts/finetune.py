@@ -89,6 +89,7 @@ def check_top_model(path, top, arguments, data):
         "image size": (tuple(top["image_size"]), IMAGE_SIZE),
         "preprocessing": (top["preprocessing"], images.PREPROCESSING),
         "recipe": (top["recipe"], arguments.recipe),
+        "precision": (top.get("precision", "float32"), arguments.precision),
         "seed": (top["seed"], arguments.seed),
     }
     for what, (there, here) in expected.items():
@@ -99,6 +100,8 @@ def check_top_model(path, top, arguments, data):
 def remedy(arguments):
     """What to do to get the top model which this run needs."""
     options = f"--data {arguments.data} --seed {arguments.seed}"
+    if arguments.precision != runs.fastest_precision():
+        options += f" --precision {arguments.precision}"
     if arguments.recipe == "as-printed":
         options += " --as-printed"
     if arguments.weights != runs.ROOT / "weights":

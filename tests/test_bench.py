@@ -13,6 +13,8 @@ import pytest
 import scratch
 import vgg16
 
+from cli import InputError
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -71,11 +73,17 @@ def test_the_plain_port_augments_alike():
 
 
 def test_few_photos_come_as_often_as_needed(drawings, tmp_path):
-    folder = bench.few(drawings, 30, 4, tmp_path / "few")
+    folder = bench.few(bench.class_photos(drawings), 30, 4, tmp_path / "few")
     for split, count in ("train", 15), ("validation", 2):
         for name in "cats", "dogs":
             photos = list((folder / split / name).iterdir())
             assert len(photos) == count and all(photo.is_file() for photo in photos)
+
+
+def test_bench_refuses_what_the_experiments_refuse(data, tmp_path):
+    (data / "train/dogs/dog.0.jpg").write_bytes(b"404 not found")
+    with pytest.raises(InputError, match=r"dog\.0\.jpg"):
+        bench.in_its_own_process(bench.class_photos, data)
 
 
 @pytest.fixture

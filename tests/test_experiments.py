@@ -281,6 +281,8 @@ def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypat
         finetune, "--seed", 1
     )
     assert "not of the same recipe" in workplace.error(finetune, "--as-printed")
+    other = {"float32", "mixed_bfloat16"} - {runs.fastest_precision()}
+    assert "not of the same precision" in workplace.error(finetune, "--precision", *other)
     original, workplace.data = workplace.data, data
     (data / "train/cats/cat.0.jpg").unlink()
     assert "not of the same photos" in workplace.error(finetune)
