@@ -24,7 +24,9 @@
 ##   BATCH_SIZE     for the experiments named on the command line (32)
 ##   SEED           of everything random (0)
 ##   RECIPE         faithful: the constants mean what they meant in 2016;
-##                  as-printed: they mean what they mean today (faithful)
+##                  as-printed: they mean what they mean today;
+##                  as-printed-shear, as-printed-interpolation,
+##                  as-printed-epsilon: faithful but for that one (faithful)
 ##   PRECISION      float32 or mixed_bfloat16 (what the processor does best)
 
 PYTHON ?= python3
@@ -47,8 +49,9 @@ export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED RECIPE PRECISION
 ifneq ($(filter-out float32 mixed_bfloat16,$(PRECISION)),)
 $(error PRECISION=$(PRECISION): must be float32 or mixed_bfloat16)
 endif
-ifneq ($(filter-out faithful as-printed,$(RECIPE)),)
-$(error RECIPE=$(RECIPE): must be faithful or as-printed)
+RECIPES := faithful as-printed as-printed-shear as-printed-interpolation as-printed-epsilon
+ifneq ($(filter-out $(RECIPES),$(RECIPE)),)
+$(error RECIPE=$(RECIPE): must be one of $(RECIPES))
 endif
 
 .DEFAULT_GOAL := help
@@ -114,8 +117,8 @@ SHEET := preview/contact_sheet.jpg
 
 .made/inputs-scratch .made/inputs-bottleneck .made/inputs-finetune .made/inputs-preview: $(PHOTOS)
 
-as_printed = $(if $(filter as-printed,$(RECIPE)),--as-printed)
-settings = --data "$$DATA" --seed "$$SEED" $(as_printed) $(precision) \
+recipe = $(if $(filter-out faithful,$(RECIPE)),--recipe "$$RECIPE")
+settings = --data "$$DATA" --seed "$$SEED" $(recipe) $(precision) \
   $(if $(call named,$(1)),--epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE")
 precision = $(if $(PRECISION),--precision "$$PRECISION")
 vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
@@ -138,7 +141,7 @@ $(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/inputs-finetune .made/optio
 	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)
 
 $(SHEET): scripts/preview.py scripts/images.py .made/inputs-preview | $(VENV)
-	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(as_printed)
+	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(recipe)
 
 reproduce: scratch bottleneck finetune report
 
@@ -150,7 +153,7 @@ bench: $(PHOTOS) | $(VENV)
 
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
 # weights, given or in Keras's cache, it does with a VGG16 that never saw a photo.
-DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED" $(as_printed) $(precision)
+DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED" $(recipe) $(precision)
 CACHED := $(HOME)/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
 DEMO_VGG16 := --vgg16-weights $(if $(VGG16_WEIGHTS),"$$VGG16_WEIGHTS",$(if $(wildcard $(CACHED)),imagenet,random))
 

@@ -115,7 +115,8 @@ def main(argv=None):
 
     keras.utils.set_random_seed(arguments.seed)
     model = build_top_model(train_data.shape[1:])
-    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe])
+    epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
+    optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
     model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"])
 
     train_batches = images.ArrayIterator(train_data, train_labels, arguments.batch_size)
@@ -137,7 +138,7 @@ def main(argv=None):
         callbacks=[run],
         verbose=runs.VERBOSE,
     )
-    run.finish("bottleneck_fc_model.weights.h5")
+    run.finish("bottleneck_fc_model.weights.h5", validation_data)
 
 
 if __name__ == "__main__":

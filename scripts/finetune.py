@@ -29,7 +29,7 @@ FROZEN_LAYERS = 15
 LEARNING_RATE = 1e-4  # very slow, so as not to wreck the previously learned features
 MOMENTUM = 0.9
 
-# The article's augmentation; images.AUGMENTATION tells what became of its meaning.
+# The article's augmentation; images.py tells what became of its meaning.
 SHEAR_RANGE = 0.2
 ZOOM_RANGE = 0.2
 HORIZONTAL_FLIP = True
@@ -102,8 +102,8 @@ def remedy(arguments):
     options = f"--data {arguments.data} --seed {arguments.seed}"
     if arguments.precision != runs.fastest_precision():
         options += f" --precision {arguments.precision}"
-    if arguments.recipe == "as-printed":
-        options += " --as-printed"
+    if arguments.recipe != "faithful":
+        options += f" --recipe {arguments.recipe}"
     if arguments.weights != runs.ROOT / "weights":
         options += f" --weights {arguments.weights}"
     if arguments.vgg16_weights:
@@ -197,7 +197,7 @@ def main(argv=None):
         callbacks=[run],
         verbose=runs.VERBOSE,
     )
-    run.finish("fine_tuned.weights.h5", model)
+    run.finish("fine_tuned.weights.h5", validation_data, model)
 
 
 if __name__ == "__main__":

@@ -33,44 +33,54 @@ FILL_MODE = "nearest"  # ImageDataGenerator's default, then and now
 # the article needs. The photos beyond are decoded anew in each epoch.
 PHOTO_CACHE = 2**30
 
-# What the article's augmentation constants meant to Keras 1.0.4, and mean today.
-AUGMENTATION = {
-    "faithful": {
-        # Then in radians, in degrees since Keras 2.1.3 (keras PR 8868). On a picture
-        # 150 pixels high, 0.2 moved a corner by 14.8 pixels; now it moves it by 0.26.
-        "shear_unit": "radians",
-        # Then the affine transform took the nearest pixel, now it interpolates.
-        "interpolation_order": 0,
-    },
-    "as-printed": {"shear_unit": "degrees", "interpolation_order": 1},
-}
+# What the article's augmentation constants meant to Keras 1.0.4, and mean today. Of the shear:
+# then in radians, in degrees since Keras 2.1.3 (keras PR 8868). On a picture 150 pixels high,
+# 0.2 moved a corner by 14.8 pixels; now it moves it by 0.26. Of the interpolation: then the
+# affine transform took the nearest pixel, now it interpolates between four.
+SHEAR_UNIT = {"faithful": "radians", "as-printed": "degrees"}
+INTERPOLATION_ORDER = {"faithful": 0, "as-printed": 1}
+
+# "faithful": the article's constants mean what they meant in 2016; "as-printed": what they mean
+# today. The others tell what each change costs: faithful but for one of them, as it is today.
+CHANGES = ("shear", "interpolation", "epsilon")  # epsilon: see scratch.py
+RECIPES = ("faithful", "as-printed", *(f"as-printed-{change}" for change in CHANGES))
 
 
 def add_recipe_option(parser):
-    """The option that chooses between the two."""
+    """The options that choose one of RECIPES."""
+    parser.add_argument(
+        "--recipe",
+        choices=RECIPES,
+        default="faithful",
+        metavar="NAME",
+        help=f"what the article's constants mean: of {', '.join(RECIPES)} (default: faithful, "
+        "what they meant in 2016)",
+    )
     parser.add_argument(
         "--as-printed",
         dest="recipe",
         action="store_const",
         const="as-printed",
-        default="faithful",
-        help="give the article's constants today's meaning instead of that of 2016",
+        help="the same as --recipe as-printed: what they mean today",
     )
+
+
+def meaning(recipe, change):
+    """Whether the recipe has one of CHANGES "as-printed" or "faithful"."""
+    return "as-printed" if recipe in ("as-printed", f"as-printed-{change}") else "faithful"
 
 
 def augmentation(recipe, shear_range, **ranges):
     """Arguments of ImageDataGenerator for the article's augmentation constants.
 
-    recipe: "faithful" for what they meant in 2016, "as-printed" for what they mean today.
-    shear_range: the article's number, in the recipe's unit.
+    recipe: one of RECIPES. shear_range: the article's number, in the recipe's unit.
     ranges: those whose meaning has not changed: zoom_range, horizontal_flip, ...
     """
-    meaning = AUGMENTATION[recipe]
-    if meaning["shear_unit"] == "radians":
+    if SHEAR_UNIT[meaning(recipe, "shear")] == "radians":
         shear_range = float(np.degrees(shear_range))
     return {
         "shear_range": shear_range,
-        "interpolation_order": meaning["interpolation_order"],
+        "interpolation_order": INTERPOLATION_ORDER[meaning(recipe, "interpolation")],
         "fill_mode": FILL_MODE,
         **ranges,
     }

@@ -48,6 +48,7 @@ NOT_SETTINGS = {
     "seconds_per_epoch",
     "history",
     "val_accuracy",
+    "val_probabilities",
     "top_model",  # that of the same seed; how many epochs it had is looked at
 }
 

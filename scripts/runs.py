@@ -213,14 +213,17 @@ class Run(keras.callbacks.Callback):
         if previous:
             (self.checkpoint / previous).unlink(missing_ok=True)
 
-    def finish(self, name, model=None):
+    def finish(self, name, validation_data, model=None):
         """Record the run, save the model under `name`, and tell the result.
 
-        model: the one to save, where that which was trained is only a part of it.
+        validation_data: what predict() takes; its probabilities of class 1 are recorded, in
+        the order of the folder. model: the one to save, where that which was trained is only
+        a part of it.
         In this order, and the checkpoint goes last: whenever the end is cut
         short, the next start of the same run makes it complete.
         """
         history = self.state["history"]
+        probabilities = self.model.predict(validation_data, verbose=0).astype(float)[:, 0]
         record = {
             "run": self.state["run"],
             **self.settings,
@@ -232,6 +235,7 @@ class Run(keras.callbacks.Callback):
             "seconds_per_epoch": self.state["seconds_per_epoch"],
             "history": history,
             "val_accuracy": history["val_accuracy"][-1],
+            "val_probabilities": [_number(round(p, 5)) for p in probabilities],
         }
         if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
             files.append_record(self.records, record)

@@ -18,7 +18,7 @@ IMAGE_SIZE = (150, 150)  # height and width; other shapes are squeezed into it, 
 EPOCHS = 50  # "a number that was picked arbitrarily", says the article
 BATCH_SIZE = 32  # the article's; only the code's edit of 2017 says 16
 
-# The article's augmentation; images.AUGMENTATION tells what became of its meaning.
+# The article's augmentation; images.py tells what became of its meaning.
 SHEAR_RANGE = 0.2
 ZOOM_RANGE = 0.2
 HORIZONTAL_FLIP = True
@@ -79,7 +79,8 @@ def main(argv=None):
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
     model = build_model(IMAGE_SIZE)
-    optimizer = keras.optimizers.RMSprop(epsilon=RMSPROP_EPSILON[arguments.recipe])
+    epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
+    optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
     model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(
@@ -105,7 +106,7 @@ def main(argv=None):
         callbacks=[run],
         verbose=runs.VERBOSE,
     )
-    run.finish("first_try.weights.h5")
+    run.finish("first_try.weights.h5", validation_generator)
 
 
 if __name__ == "__main__":

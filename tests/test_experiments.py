@@ -48,6 +48,8 @@ def test_the_article_from_top_to_bottom(workplace):
         for metric in "loss", "accuracy", "val_loss", "val_accuracy":
             assert len(record["history"][metric]) == 2
         assert record["val_accuracy"] == record["history"]["val_accuracy"][-1]
+        right = (np.array(record["val_probabilities"]) > 0.5) == ([False] * 6 + [True] * 6)
+        assert right.mean() == pytest.approx(record["val_accuracy"])
         assert len(record["seconds_per_epoch"]) == 2
         assert record["versions"]["keras"] == keras.__version__
         assert record["hardware"]["cores"] == os.cpu_count()
@@ -78,6 +80,21 @@ def test_recipes(workplace):
     assert printed["augmentation"]["interpolation_order"] == 1
     assert printed["optimizer"]["epsilon"] == keras.optimizers.RMSprop().epsilon
     assert [faithful["recipe"], printed["recipe"]] == ["faithful", "as-printed"]
+
+
+@pytest.mark.parametrize("change", images.CHANGES)
+def test_recipes_of_one_change(workplace, change):
+    def settings(recipe):
+        record = workplace.run(scratch, "--epochs", 1, "--recipe", recipe)
+        return {
+            "shear": record["augmentation"]["shear_range"],
+            "interpolation": record["augmentation"]["interpolation_order"],
+            "epsilon": record["optimizer"]["epsilon"],
+        }
+
+    printed = settings("as-printed")
+    expected = {**settings("faithful"), change: printed[change]}
+    assert settings(f"as-printed-{change}") == expected not in (printed, settings("faithful"))
 
 
 def test_defaults_are_the_articles():

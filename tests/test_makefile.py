@@ -115,7 +115,7 @@ def test_everything_is_made_once_in_any_order(make):
 
 def test_variables_reach_the_scripts_also_from_the_environment(make):
     options = {"EPOCHS": "5", "BATCH_SIZE": "16", "SEED": "3", "RECIPE": "as-printed"}
-    expected = "scratch --data data --seed 3 --as-printed --epochs 5 --batch-size 16"
+    expected = "scratch --data data --seed 3 --recipe as-printed --epochs 5 --batch-size 16"
     assert make("scratch", *(f"{k}={v}" for k, v in options.items()))[-1] == expected
     assert make("clean") == []
     (make.folder / "weights" / "first_try.weights.h5").unlink(missing_ok=True)
