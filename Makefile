@@ -6,8 +6,9 @@
 ##   scratch     experiment 1: a small convnet from scratch (article: 0.79-0.81)
 ##   bottleneck  experiment 2: a classifier on VGG16's bottleneck features (0.90-0.91)
 ##   finetune    experiment 3: VGG16's last block fine-tuned (0.94)
-##   reproduce   all three, then their results beside the article's
-##   report      the table of the results so far
+##   reproduce   all three with each seed, then their results beside the article's
+##   report      the results so far: tables, learning curves, what Keras's changes cost
+##   crossval    one experiment, trained and tested on all photos in turn
 ##   bench       the speed beside a plain port of the article's scripts (an hour)
 ##   preview     20 augmented versions of one photo, in preview/
 ##   test        the tests
@@ -23,6 +24,9 @@
 ##   EPOCHS         for the experiments named on the command line (50)
 ##   BATCH_SIZE     for the experiments named on the command line (32)
 ##   SEED           of everything random (0)
+##   SEEDS          how many seeds reproduce takes, from SEED on (1)
+##   EXPERIMENT     what crossval does: scratch, bottleneck or finetune (bottleneck)
+##   FOLDS          parts into which crossval divides the photos (5)
 ##   RECIPE         faithful: the constants mean what they meant in 2016;
 ##                  as-printed: they mean what they mean today;
 ##                  as-printed-shear, as-printed-interpolation,
@@ -36,6 +40,9 @@ DATA ?= data
 EPOCHS ?= 50
 BATCH_SIZE ?= 32
 SEED ?= 0
+SEEDS ?= 1
+EXPERIMENT ?= bottleneck
+FOLDS ?= 5
 RECIPE ?= faithful
 PRECISION ?=
 # Not every shell expands the ~ of VARIABLE=~/folder.
@@ -44,7 +51,7 @@ override ARCHIVE := $(call tilde,$(ARCHIVE))
 override VGG16_WEIGHTS := $(call tilde,$(VGG16_WEIGHTS))
 override DATA := $(call tilde,$(DATA))
 # Recipes read them from the environment, where blanks and quotes do no harm.
-export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED RECIPE PRECISION
+export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED EXPERIMENT FOLDS RECIPE PRECISION
 
 ifneq ($(filter-out float32 mixed_bfloat16,$(PRECISION)),)
 $(error PRECISION=$(PRECISION): must be float32 or mixed_bfloat16)
@@ -56,7 +63,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # each training uses all cores by itself
-.PHONY: help demo data scratch bottleneck finetune reproduce report bench preview test clean FORCE
+.PHONY: help demo data scratch bottleneck finetune reproduce report crossval bench preview test clean FORCE
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -89,7 +96,7 @@ photos = \( -iname '*.jp*g' -o -iname '*.png' -o -iname '*.bmp' -o -iname '*.ppm
 .made/options-%: text = $(if $(call named,$(*:options-%=%)),echo "$$EPOCHS $$BATCH_SIZE",cat $@ 2>/dev/null || echo $(UNNAMED))
 # What an experiment that is not named has: the scripts' own defaults.
 UNNAMED := 50 32
-named = $(filter $(1) reproduce,$(MAKECMDGOALS))
+named = $(filter $(1),$(MAKECMDGOALS))
 
 # Photos: of data/ only, the rest is the user's. ARCHIVE counts where it is given.
 data: data/photos.json
@@ -143,10 +150,25 @@ $(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/inputs-finetune .made/optio
 $(SHEET): scripts/preview.py scripts/images.py .made/inputs-preview | $(VENV)
 	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(recipe)
 
-reproduce: scratch bottleneck finetune report
+# Each seed's three runs leave a file when they are done, so that an interrupted reproduction
+# goes on where it was. The last number of SEEDS and SEED is refused here if it is none.
+seeds := $(shell seq "$(SEED)" $$(($(SEED) + $(SEEDS) - 1)) 2>/dev/null)
+.made/inputs-reproduce: text = echo "DATA=$$DATA RECIPE=$$RECIPE PRECISION=$$PRECISION EPOCHS=$$EPOCHS BATCH_SIZE=$$BATCH_SIZE"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
+.made/inputs-reproduce: $(PHOTOS)
+reproduced := $(seeds:%=.made/seed-%)
+$(reproduced): .made/seed-%: .made/inputs-reproduce scripts/scratch.py scripts/bottleneck.py \
+  scripts/finetune.py scripts/vgg16.py $(EVERYWHERE) $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
+	$(MAKE) scratch bottleneck finetune SEED=$*
+	@touch $@
+
+reproduce: $(if $(seeds),$(reproduced),$(error SEEDS=$(SEEDS), SEED=$(SEED): must be whole numbers, SEEDS at least 1)) report
 
 report: $(VENV)
-	@$(RUN) scripts/report.py
+	@$(RUN) scripts/report.py --readme README.md --data "$$DATA"
+
+crossval: $(PHOTOS) | $(VENV)
+	$(RUN) scripts/crossval.py "$$EXPERIMENT" --folds "$$FOLDS" --data "$$DATA" --seed "$$SEED" \
+	  $(recipe) $(precision) --epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE" $(vgg16)
 
 bench: $(PHOTOS) | $(VENV)
 	$(RUN) scripts/bench.py --data "$$DATA" $(vgg16)

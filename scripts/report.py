@@ -1,16 +1,21 @@
-"""Print the table of the article's numbers beside those of the runs in results/runs.jsonl.
+"""The report of the runs in results/: our numbers beside the article's, and what decides them.
 
 The result of a run is the validation accuracy after its last epoch. Runs that differ
 in nothing but the seed make one row: mean ± standard deviation over the seeds. The
-interval is the 95 % that the number of validation photos allows (Wilson's).
+interval is the 95 % that the number of validation photos allows (Wilson's). Prints the
+table of all runs; with --readme it also writes the whole report to README.md and pictures
+in the results folder, and fills the sections of the README that are marked as its own.
 """
 
+import collections
 import json
+import re
 import statistics
 from pathlib import Path
 
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_ind
 
+import bench
 import cli
 import files
 from cli import InputError
@@ -18,22 +23,35 @@ from cli import InputError
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = ROOT / "data" / "manifest.sha256"
 
-ARTICLE = {  # validation accuracies after 50 epochs
-    "scratch": "0.79–0.81",
-    "bottleneck": "0.90–0.91",
-    "finetune": "0.94",
-}
+# The article's validation accuracies, after its 50 epochs of batches of 32.
+ARTICLE = {"scratch": "0.79–0.81", "bottleneck": "0.90–0.91", "finetune": "0.94"}
+EPOCHS, BATCH_SIZE = 50, 32
 HEADER = ("experiment", "article", "here", "95 %", "runs", "epochs", "in", "s/epoch", "on")
+
+RECIPES = {
+    "faithful": "faithful: what the constants meant in 2016",
+    "as-printed-shear": "the shear in degrees",
+    "as-printed-interpolation": "linear interpolation",
+    "as-printed-epsilon": "RMSprop's epsilon",
+    "as-printed": "as printed: what they mean today",
+}
+HARD_PHOTOS = 20  # as many are shown of those that most runs get wrong
 
 
 def is_the_articles(record, manifest):
     """Whether a run used exactly the photos of data/manifest.sha256."""
     for split in "train", "validation":
-        photos = {n: d for n, d in manifest.items() if n.startswith(f"{split}/")}
-        names = [name.removeprefix(f"{split}/") for name in photos]
-        if record["data"][split]["sha256"] != files.data_set_digest(names, photos.values()):
+        names = photo_names(manifest, split)
+        digests = [manifest[f"{split}/{name}"] for name in names]
+        if record["data"][split]["sha256"] != files.data_set_digest(names, digests):
             return False
     return True
+
+
+def photo_names(manifest, split):
+    """The photos of "train" or "validation", in the order in which Keras reads the folder."""
+    names = (Path(n).relative_to(split) for n in manifest if n.startswith(f"{split}/"))
+    return [name.as_posix() for name in sorted(names)]
 
 
 # What may differ between the runs of one row: the seed, and what is no setting.
@@ -44,7 +62,6 @@ NOT_SETTINGS = {
     "finished",
     "commit",
     "versions",
-    "hardware",
     "seconds_per_epoch",
     "history",
     "val_accuracy",
@@ -65,10 +82,15 @@ def group(records):
         settings["precision"] = precision(record)
         key = json.dumps([settings, classifier_epochs(record)], sort_keys=True)
         groups.setdefault(key, {})[record["seed"]] = record
-    order = list(ARTICLE)
+    experiments, recipes = list(ARTICLE), list(RECIPES)
     return sorted(
-        (list(runs.values()) for runs in groups.values()),
-        key=lambda runs: (order.index(runs[0]["experiment"]), runs[0]["recipe"] != "faithful"),
+        ([runs[seed] for seed in sorted(runs)] for runs in groups.values()),
+        key=lambda runs: (
+            experiments.index(runs[0]["experiment"]),
+            recipes.index(runs[0]["recipe"]),
+            -runs[0]["epochs"],
+            precision(runs[0]),
+        ),
     )
 
 
@@ -82,43 +104,278 @@ def classifier_epochs(record):
     return record.get("top_model", {}).get("epochs")
 
 
+def mean_and_spread(values):
+    """ "mean ± standard deviation", or the only value."""
+    spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.3f}{spread}"
+
+
+def interval(accuracy, photos):
+    """The 95 % that so many photos allow."""
+    ci = binomtest(round(accuracy * photos), photos).proportion_ci(method="wilson")
+    return f"{ci.low:.3f}–{ci.high:.3f}"
+
+
 def row(runs):
     """The table's cells for runs that differ in nothing but their seeds."""
     first = runs[0]
     accuracies = [run["val_accuracy"] for run in runs]
-    mean = statistics.mean(accuracies)
-    here = f"{mean:.3f}"
-    if len(runs) > 1:
-        here += f" ± {statistics.stdev(accuracies):.3f}"
-    photos = first["data"]["validation"]["photos"]
-    interval = binomtest(round(mean * photos), photos).proportion_ci(method="wilson")
     notes = [first["recipe"]] if first["recipe"] != "faithful" else []
     if first.get("vgg16_weights", "imagenet") != "imagenet":
         notes.append(f"VGG16 {first['vgg16_weights']}")
-    if classifier_epochs(first) not in (None, 50):
+    if classifier_epochs(first) not in (None, EPOCHS):
         notes.append(f"classifier of {classifier_epochs(first)} epochs")
+    if first["batch_size"] != BATCH_SIZE:
+        notes.append(f"batches of {first['batch_size']}")
     seconds = statistics.median(s for run in runs for s in run["seconds_per_epoch"])
-    machines = {
-        ", ".join(run["hardware"]["gpus"])
-        or f"{run['hardware']['cores']} cores, {run['hardware']['processor']}"
-        for run in runs
-    }
+    hardware = first["hardware"]
     return (
         first["experiment"] + (f" ({', '.join(notes)})" if notes else ""),
         ARTICLE[first["experiment"]],
-        here,
-        f"{interval.low:.3f}–{interval.high:.3f}",
+        mean_and_spread(accuracies),
+        interval(statistics.mean(accuracies), first["data"]["validation"]["photos"]),
         str(len(runs)),
         str(first["epochs"]),
         precision(first).removeprefix("mixed_"),
         f"{seconds:.1f}",
-        "; ".join(sorted(machines)),
+        ", ".join(hardware["gpus"]) or f"{hardware['cores']} cores, {hardware['processor']}",
     )
 
 
 def table(records):
     """A Markdown table of these runs, aligned so that it reads well as text, too."""
     return cli.markdown([HEADER, *(row(runs) for runs in group(records))])
+
+
+# The report, of runs on the article's photos.
+
+
+def as_the_article(records):
+    """{experiment: {recipe: runs}} of whole runs with ImageNet's VGG16, as the article has them.
+
+    In the precision and on the machine that most of them were made in and on.
+    """
+    whole = [
+        runs
+        for runs in group(records)
+        if (runs[0]["epochs"], runs[0]["batch_size"]) == (EPOCHS, BATCH_SIZE)
+        and runs[0].get("vgg16_weights", "imagenet") == "imagenet"
+        and classifier_epochs(runs[0]) in (None, EPOCHS)
+    ]
+    count = collections.Counter()
+    for runs in whole:
+        count[conditions(runs)] += len(runs)
+    result = {experiment: {} for experiment in ARTICLE}
+    for runs in whole:
+        if conditions(runs) == count.most_common(1)[0][0]:
+            result[runs[0]["experiment"]][runs[0]["recipe"]] = runs
+        elif runs[0]["recipe"] == "faithful" and precision(runs[0]) == "float32":
+            result[runs[0]["experiment"]]["float32"] = runs
+    return result
+
+
+def conditions(runs):
+    """What else than its settings a row of runs depends on."""
+    return precision(runs[0]), json.dumps(runs[0]["hardware"])
+
+
+def last_ten(run):
+    """Mean validation accuracy of the last ten epochs: steadier than the last one's."""
+    return statistics.mean(run["history"]["val_accuracy"][-10:])
+
+
+def difference(values, reference):
+    """Of the means, with Welch's 95 % interval."""
+    text = f"{statistics.mean(values) - statistics.mean(reference):+.3f}"
+    if min(len(values), len(reference)) > 1:
+        ci = ttest_ind(values, reference, equal_var=False).confidence_interval()
+        text += f" ({ci.low:+.3f} to {ci.high:+.3f})"
+    return text.replace("-", "−")
+
+
+def changes(articles):
+    """Markdown table: what each of Keras's changes since 2016 costs."""
+    head = ("experiment", "runs", "last epoch", "difference", "last ten epochs", "difference")
+    rows = [head]
+    for experiment, recipes in articles.items():
+        if "faithful" not in recipes or len(recipes) < 2:
+            continue
+        for recipe, label in (RECIPES | {"float32": "faithful, all of it in float32"}).items():
+            if recipe not in recipes:
+                continue
+            cells = []
+            for result in (lambda run: run["val_accuracy"]), last_ten:
+                values = [result(run) for run in recipes[recipe]]
+                reference = [result(run) for run in recipes["faithful"]]
+                cells.append(mean_and_spread(values))
+                cells.append("" if recipe == "faithful" else difference(values, reference))
+            rows.append((f"{experiment}, {label}", str(len(recipes[recipe])), *cells))
+    return cli.markdown(rows)
+
+
+def every_run(records):
+    """Markdown table: the result of each seed."""
+    rows = [("experiment", "recipe", "epochs", "in", "results of seeds")]
+    for runs in group(records):
+        first = runs[0]
+        rows.append(
+            (
+                first["experiment"],
+                first["recipe"],
+                str(first["epochs"]),
+                precision(first).removeprefix("mixed_"),
+                ", ".join(f"{run['seed']}: {run['val_accuracy']:.4f}" for run in runs),
+            )
+        )
+    return cli.markdown(rows)
+
+
+def crossvalidation(records):
+    """Markdown table of the runs of crossval.py."""
+    head = ("experiment", "recipe", "in", "folds", "trained on", "tested on")
+    rows = [(*head, "here", "95 % of all photos")]
+    groups = {}
+    for record in records:
+        names = ("experiment", "recipe", "epochs", "batch_size", "seed", "folds", "precision")
+        names += ("all_photos_sha256",)
+        groups.setdefault(tuple(record[name] for name in names), {})[record["fold"]] = record
+    for (experiment, recipe, *_, folds, in_precision, _), runs in groups.items():
+        accuracies = [run["val_accuracy"] for run in runs.values()]
+        trained, tested = (
+            [run["data"][split]["photos"] for run in runs.values()]
+            for split in ("train", "validation")
+        )
+        right = sum(a * n for a, n in zip(accuracies, tested, strict=True))
+        done = f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}"
+        rows.append(
+            (
+                experiment,
+                recipe,
+                in_precision.removeprefix("mixed_"),
+                done,
+                f"{statistics.mean(trained):,.0f}",
+                f"{statistics.mean(tested):,.0f}",
+                mean_and_spread(accuracies),
+                interval(right / sum(tested), sum(tested)),
+            )
+        )
+    return cli.markdown(rows)
+
+
+def hard_photos(articles, names):
+    """The validation photos that most faithful runs get wrong, the hardest first.
+
+    names: photo_names() of the validation photos. Returns tuples (name, {experiment: (runs
+    that are wrong, runs, mean probability of dog)}), sorted by the mean share of wrong runs
+    of the three experiments, then by how sure they are on average.
+    """
+    photos = []
+    for number, name in enumerate(names):
+        truth = name.startswith("dogs/")
+        looks, shares, errors = {}, [], []
+        for experiment, recipes in articles.items():
+            runs = [r for r in recipes.get("faithful", []) if "val_probabilities" in r]
+            if not runs:
+                continue
+            answers = [run["val_probabilities"][number] for run in runs]
+            wrong = sum((answer > 0.5) != truth for answer in answers)
+            looks[experiment] = (wrong, len(runs), statistics.mean(answers))
+            shares.append(wrong / len(runs))
+            errors.append(abs(looks[experiment][2] - truth))
+        if shares and statistics.mean(shares) > 0.5:
+            photos.append(((statistics.mean(shares), sum(errors)), name, looks))
+    photos.sort(key=lambda photo: photo[0], reverse=True)
+    return [(name, looks) for _, name, looks in photos]
+
+
+def hard_photos_table(photos):
+    """Markdown table of what hard_photos() returned."""
+    rows = [("photo", *(f"{experiment}: wrong, P(dog)" for experiment in ARTICLE))]
+    for name, looks in photos[:HARD_PHOTOS]:
+        cells = (
+            f"{looks[e][0]} of {looks[e][1]}, {looks[e][2]:.2f}" if e in looks else ""
+            for e in ARTICLE
+        )
+        rows.append((name, *cells))
+    return cli.markdown(rows)
+
+
+def picture(name, text, folder=""):
+    """HTML of a picture in two versions, for light and dark pages."""
+    return (
+        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{folder}{name}-dark.svg">'
+        f'<img alt="{text}" src="{folder}{name}.svg"></picture>'
+    )
+
+
+CURVES = ("learning_curves", "Validation accuracy by epoch of the three experiments")
+COSTS = ("changes", "Accuracy of each run, by what the article's constants mean")
+
+
+def sections(articles, folder, crossval):
+    """The README's sections, {name: Markdown}, of the runs on the article's photos."""
+    rows = [row(recipes["faithful"]) for recipes in articles.values() if "faithful" in recipes]
+    return {
+        "numbers": f"{picture(*CURVES, folder)}\n\n{cli.markdown([HEADER, *rows])}",
+        "changes": f"{picture(*COSTS, folder)}\n\n{changes(articles)}",
+        "crossval": crossvalidation(crossval),
+    }
+
+
+def fill(text, sections, path):
+    """The text with its marked sections replaced; raises InputError where one is not there."""
+    for name, content in sections.items():
+        begin, end = f"<!-- {name}: written by make report -->", f"<!-- end of {name} -->"
+        pattern = f"{re.escape(begin)}.*?{re.escape(end)}"
+        if not re.search(pattern, text, re.DOTALL):
+            raise InputError(f"{path}: lacks the lines {begin} and {end}; put them back")
+        whole = f"{begin}\n{content}\n{end}"
+        text = re.sub(pattern, lambda _, whole=whole: whole, text, flags=re.DOTALL)
+    return text
+
+
+def report(ours, others, articles, crossval, photos):
+    """The text of results/README.md."""
+    parts = [
+        "# Results",
+        "Written by `make report` from [runs.jsonl](runs.jsonl), which holds the settings, seed, "
+        "versions, hardware, digests\nof photos and weights, the history of every epoch and the "
+        "probabilities of the validation photos\nof each run, and from [crossval.jsonl]"
+        "(crossval.jsonl).",
+        "## Every setting\n\nValidation accuracy after the last epoch, on the article's photos.",
+        table(ours) if ours else "No runs yet.",
+    ]
+    if others:
+        parts += ["On other pictures, for which the article's numbers are no measure:"]
+        parts += [table(others)]
+    parts += ["## Every run", every_run(ours) if ours else "None."]
+    parts += ["## Learning curves", picture(*CURVES)]
+    parts += [
+        "Mean over the runs of the faithful recipe, with a band from the lowest to the highest; "
+        "dashed, the\narticle's number."
+    ]
+    parts += ["## What each change of Keras costs", picture(*COSTS), changes(articles)]
+    parts += [
+        "Differences are to the faithful recipe, with Welch's 95 % interval. Each of the "
+        "changes of Keras is\nmade alone, the others left as they were in 2016. The mean of "
+        "the last ten epochs is less of a\nlottery than the last one, which is the result."
+    ]
+    if crossval:
+        parts += ["## Cross-validation", crossvalidation(crossval)]
+        parts += [
+            "Over all photos, training and validation together: each is tested on once, by a "
+            "network that has\nnot seen it. The interval is that of all of them."
+        ]
+    if photos:
+        parts += ["## Photos that most runs get wrong", hard_photos_table(photos)]
+        parts += [
+            "Of the faithful runs that recorded their probabilities: how many of them are wrong, "
+            "and the mean of\nwhat they answer. Sorted by the share of wrong runs, the three "
+            f"experiments counting alike; {len(photos)} of the\n800 validation photos are got "
+            "wrong by more than half. The photos are not part of this repository:\nwith them in "
+            "`data/`, `make report` shows these on one sheet, `results/hard_photos.jpg`."
+        ]
+    return "\n\n".join(parts) + "\n"
 
 
 def main(argv=None):
@@ -131,7 +388,21 @@ def main(argv=None):
         metavar="FOLDER",
         help="folder with runs.jsonl (default: results)",
     )
-    results = parser.parse_args(argv).results / "runs.jsonl"
+    parser.add_argument(
+        "--readme",
+        type=cli.path,
+        metavar="FILE",
+        help="write the report, and fill the sections of this file",
+    )
+    parser.add_argument(
+        "--data",
+        type=cli.path,
+        default=ROOT / "data",
+        metavar="FOLDER",
+        help="where the article's photos are, to show some of them (default: data)",
+    )
+    arguments = parser.parse_args(argv)
+    results = arguments.results / "runs.jsonl"
     records = files.read_records(results)
     if not records:
         raise InputError(f"{results}: no runs yet; `make scratch` makes the first")
@@ -145,6 +416,38 @@ def main(argv=None):
             f"{chr(10) if ours else ''}Validation accuracy on other pictures than the article's; "
             f"the article's numbers are no measure for them:\n\n{table(others)}"
         )
+    if arguments.readme:
+        write(arguments, ours, others, manifest)
+
+
+def write(arguments, ours, others, manifest):
+    """Write the whole report: the README's sections, results/README.md and the pictures."""
+    import plots  # not above: matplotlib takes its time
+
+    folder = arguments.results
+    articles = as_the_article(ours)
+    all_photos = files.data_set_digest(manifest, manifest.values())
+    crossval = [
+        record
+        for record in files.read_records(folder / "crossval.jsonl")
+        if record["all_photos_sha256"] == all_photos and record["epochs"] == EPOCHS
+    ]
+    names = photo_names(manifest, "validation")
+    photos = hard_photos(articles, names)
+    readme = arguments.readme.read_text(encoding="utf-8")
+    filled = sections(articles, f"{folder.name}/", crossval)
+    if (folder / "bench.json").exists():
+        filled["speed"] = bench.table(json.loads((folder / "bench.json").read_text()))
+    readme = fill(readme, filled, arguments.readme)
+    plots.learning_curves(articles, folder / CURVES[0])
+    plots.changes(articles, RECIPES, folder / COSTS[0])
+    if all((arguments.data / "validation" / name).exists() for name, _ in photos):
+        plots.hard_photos(photos[:HARD_PHOTOS], arguments.data, folder / "hard_photos.jpg")
+    with files.replacing(folder / "README.md") as temporary:
+        temporary.write_text(report(ours, others, articles, crossval, photos), encoding="utf-8")
+    with files.replacing(arguments.readme) as temporary:
+        temporary.write_text(readme, encoding="utf-8")
+    print(f"\nThe report: {folder / 'README.md'}   Filled in: {arguments.readme}")
 
 
 if __name__ == "__main__":

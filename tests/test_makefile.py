@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 STAND_IN = """#!/bin/sh
 echo "$@" >> log
 case "$1 $FAIL" in
-  *scratch.py*" fail") exit 2 ;;
+  *scratch.py*" fail" | *finetune.py*" finetune") exit 2 ;;
   *prepare.py*) mkdir -p data/train/cats data/validation/cats
     echo photo > data/train/cats/cat.0.jpg; echo photo > data/validation/cats/cat.1.jpg
     echo > data/photos.json ;;
@@ -27,6 +27,7 @@ esac
 """
 
 
+REPORT = "report --readme README.md --data data"
 DEFAULTS = "--data data --seed 0 --epochs 50 --batch-size 32"
 
 
@@ -83,7 +84,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
     for target in set(phony.split()[1:]) - {"help", "FORCE"}:
         assert f"\n  {target} " in make.output
     variables = [line.split()[0] for line in text.splitlines() if " ?=" in line]
-    assert len(variables) == 9
+    assert len(variables) == 12
     for variable in variables:
         assert f"\n  {variable} " in make.output
 
@@ -94,9 +95,9 @@ def test_everything_is_made_once(make):
         f"scratch {DEFAULTS}",
         f"bottleneck {DEFAULTS}",
         f"finetune {DEFAULTS}",
-        "report",
+        REPORT,
     ]
-    assert make("reproduce") == ["report"]
+    assert make("reproduce") == [REPORT]
     assert make("scratch", "bottleneck", "finetune", "data", "EPOCHS=50") == []
 
 
@@ -106,11 +107,11 @@ def test_everything_is_made_once_in_any_order(make):
         "bottleneck --data data --seed 0",
         f"finetune {DEFAULTS}",
     ]
-    assert make("reproduce") == [f"scratch {DEFAULTS}", "report"]
+    assert make("scratch") == [f"scratch {DEFAULTS}"]
     assert make("preview", "SEED=1") == ["preview data/train --seed 1"]
     assert make("scratch", "SEED=1") == ["scratch --data data --seed 1 --epochs 50 --batch-size 32"]
-    assert make("reproduce") == [f"scratch {DEFAULTS}", "report"]  # but not the others
-    assert make("reproduce") == ["report"]
+    assert make("reproduce") == [f"scratch {DEFAULTS}", REPORT]  # but not the others
+    assert make("reproduce") == [REPORT]
 
 
 def test_variables_reach_the_scripts_also_from_the_environment(make):
@@ -130,6 +131,31 @@ def test_precision_reaches_the_scripts_and_makes_outputs_stale(make):
     assert make("scratch", PRECISION="float32") == []
     make("scratch", "PRECISION=half", status=2)
     assert "must be float32 or mixed_bfloat16" in make.output
+
+
+def test_reproduce_takes_seeds_and_goes_on_where_it_was(make):
+    def seed(number):
+        options = f"--data data --seed {number} --epochs 50 --batch-size 32"
+        return [f"{script} {options}" for script in ("scratch", "bottleneck", "finetune")]
+
+    assert make("reproduce", "SEEDS=2", "SEED=3") == ["prepare", *seed(3), *seed(4), REPORT]
+    assert make("reproduce", "SEEDS=3", "SEED=3") == [*seed(5), REPORT]
+    make("scratch", "SEED=9")
+    assert make("reproduce", "SEEDS=3", "SEED=3") == [REPORT]
+    assert len(make("reproduce", "SEED=9", FAIL="finetune", status=2)) == 2
+    assert make("reproduce", "SEED=9") == [seed(9)[2], REPORT]
+    make.change("scripts/scratch.py")
+    assert make("reproduce", "SEED=9") == [seed(9)[0], REPORT]
+    for wrong in "SEEDS=0", "SEEDS=many", "SEED=x":
+        make("reproduce", wrong, status=2)
+        assert "must be whole numbers" in make.output
+
+
+def test_crossval(make):
+    assert make("crossval", "EXPERIMENT=scratch", "FOLDS=3", "VGG16_WEIGHTS=my.h5")[1:] == [
+        "crossval scratch --folds 3 --data data --seed 0 --epochs 50 --batch-size 32 "
+        "--vgg16-weights my.h5"
+    ]
 
 
 def test_bench(make):

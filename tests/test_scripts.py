@@ -1,6 +1,5 @@
 """Every script from the command line: help, unknown options, drawings, preview, the table."""
 
-import json
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +13,7 @@ import report
 from PIL import Image
 
 ROOT = Path(report.__file__).parent.parent
-SCRIPTS = ["scratch", "bottleneck", "finetune", "prepare", "preview", "draw", "report"]
+SCRIPTS = [path.stem for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text()]
 
 
 def start(*command, **options):
@@ -32,7 +31,8 @@ def test_help_and_unknown_options(script, tmp_path):
     shown = start(path, "--help", **options)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"usage: {script}.py" in shown.stdout
-    refused = start(path, "--epoch5", "3", **options)
+    required = ["folder"] if script == "draw" else []
+    refused = start(path, *required, "--epoch5", **options)
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
     assert "--epoch5" in refused.stderr and "--help" in refused.stderr
@@ -85,96 +85,3 @@ def test_preview_is_the_articles_20_pictures_of_one_photo(drawings, tmp_path, ca
     mine.write_bytes(b"mine")
     assert run(preview.main, photo, "--output", output) == 2
     assert mine.exists() and len(pictures) == 20
-
-
-def record(experiment, accuracy, seed=0, **settings):
-    return {
-        "experiment": experiment,
-        "recipe": "faithful",
-        "seed": seed,
-        "epochs": 50,
-        "batch_size": 32,
-        "data": {"train": {"sha256": "a"}, "validation": {"sha256": "b", "photos": 800}},
-        "hardware": {"processor": "a processor", "cores": 2, "gpus": []},
-        "seconds_per_epoch": [1.0, 2.0, 9.0],
-        "val_accuracy": accuracy,
-        **settings,
-    }
-
-
-def test_table_is_mean_spread_and_interval():
-    records = [record("scratch", a, seed) for seed, a in enumerate([0.79, 0.80, 0.81])]
-    (cells,) = (report.row(runs) for runs in report.group(records))
-    # standard deviation of 0.79, 0.80, 0.81 by hand; Wilson's interval of 640 in 800:
-    # (0.8 + 1.9208/800 ± 1.96·sqrt(0.16/800 + 0.9604/640000)) / (1 + 3.8416/800)
-    assert cells == (
-        "scratch",
-        "0.79–0.81",
-        "0.800 ± 0.010",
-        "0.771–0.826",
-        "3",
-        "50",
-        "float32",
-        "2.0",
-        "2 cores, a processor",
-    )
-
-
-def test_table_keeps_different_runs_apart():
-    records = [
-        record("finetune", 0.93, epochs=3),
-        record("scratch", 0.70, recipe="as-printed"),
-        record("scratch", 0.80),
-        record("scratch", 0.81),  # the same seed again: one run, the last
-        record("bottleneck", 0.60, vgg16_weights="random", vgg16_sha256="x"),
-        record("bottleneck", 0.90, vgg16_weights="imagenet", vgg16_sha256="y"),
-    ]
-    cells = [report.row(runs)[:3] for runs in report.group(records)]
-    assert [c[0] for c in cells] == [
-        "scratch",
-        "scratch (as-printed)",
-        "bottleneck (VGG16 random)",
-        "bottleneck",
-        "finetune",
-    ]
-    assert [c[2] for c in cells] == ["0.810", "0.700", "0.600", "0.900", "0.930"]
-
-
-def test_report_tells_the_articles_photos_from_others(tmp_path, capsys):
-    manifest = files.read_manifest(report.MANIFEST)
-    articles = {
-        split: {
-            "photos": count,
-            "sha256": files.data_set_digest(
-                *zip(
-                    *(
-                        (name.removeprefix(f"{split}/"), digest)
-                        for name, digest in manifest.items()
-                        if name.startswith(f"{split}/")
-                    ),
-                    strict=True,
-                )
-            ),
-        }
-        for split, count in {"train": 2000, "validation": 800}.items()
-    }
-    lines = [record("scratch", 0.8, data=articles), record("scratch", 0.5)]
-    (tmp_path / "runs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert run(report.main, "--results", tmp_path) == 0
-    on_photos, on_others = capsys.readouterr().out.split("on other pictures")
-    assert "0.800" in on_photos and "0.500" not in on_photos
-    assert "0.500" in on_others
-    assert run(report.main, "--results", tmp_path / "none") == 2
-
-
-def test_readme_shows_the_table_of_the_committed_records():
-    """Skipped where runs of one's own have been added: the README is about the committed ones."""
-    unchanged = subprocess.run(
-        ["git", "-C", ROOT, "diff", "--quiet", "HEAD", "--", "results/runs.jsonl"]
-    )
-    if unchanged.returncode:
-        pytest.skip("results/runs.jsonl differs from the committed one")
-    manifest = files.read_manifest(report.MANIFEST)
-    records = files.read_records(ROOT / "results" / "runs.jsonl")
-    ours = [r for r in records if report.is_the_articles(r, manifest)]
-    assert report.table(ours) in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,0 +1,170 @@
+"""Cross-validation of an experiment over all photos, which the article recommends.
+
+Takes the photos of data/train and data/validation together, divides those of each class
+at random into folds, and for each fold trains on the others and tests on it, by the
+experiment's own script. Adds a line for each fold to results/crossval.jsonl and ends
+with their table. Interrupted, it goes on where it was when started again.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+
+import cli
+import files
+import images
+import report
+import runs
+import vgg16
+from cli import InputError
+
+# What runs in each fold. The classifier that fine-tuning starts from is the fold's own.
+SCRIPTS = {
+    "scratch": ["scratch"],
+    "bottleneck": ["bottleneck"],
+    "finetune": ["bottleneck", "finetune"],
+}
+FOLDS = 5
+EPOCHS, BATCH_SIZE = 50, 32  # the article's
+ANY_SIZE = (150, 150)  # of the photos; nothing is done with their pixels here
+
+
+def divide(data, folds, seed):
+    """The photos of each fold, {class: [(name, path), ...]}; a photo's name tells its split.
+
+    Raises InputError for what the experiments would refuse, and where a class is too small.
+    """
+    photos = {}
+    for split in "train", "validation":
+        generator = images.in_order_generator(data / split, ANY_SIZE, BATCH_SIZE)
+        classes = list(generator.class_indices)
+        for path, number in zip(generator.filepaths, generator.classes, strict=True):
+            path = Path(path).absolute()
+            name = "-".join(path.relative_to((data / split / classes[number]).absolute()).parts)
+            photos.setdefault(classes[number], []).append((f"{split}-{name}", path))
+    random = np.random.default_rng(seed)
+    divided = [{} for _ in range(folds)]
+    for name, of_class in photos.items():
+        if len(of_class) < folds:
+            raise InputError(f"{data}: {len(of_class)} photos of {name} make no {folds} folds")
+        for fold, indices in zip(
+            divided, np.array_split(random.permutation(len(of_class)), folds), strict=True
+        ):
+            fold[name] = [of_class[index] for index in indices]
+    return divided
+
+
+def link(folds, tested, folder):
+    """A data folder of links: one fold in validation/, the others in train/."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for number, fold in enumerate(folds):
+        for name, photos in fold.items():
+            target = folder / ("validation" if number == tested else "train") / name
+            target.mkdir(parents=True, exist_ok=True)
+            for link, path in photos:
+                (target / link).symlink_to(path)
+
+
+def describe(folds, tested, digests):
+    """What images.describe() will say of the folder that link() makes."""
+    listed = {"train": [], "validation": []}
+    for number, fold in enumerate(folds):
+        split = "validation" if number == tested else "train"
+        for name, photos in fold.items():
+            listed[split] += [(f"{name}/{link}", digests[path]) for link, path in photos]
+    return {
+        split: {"photos": len(pairs), "sha256": files.data_set_digest(*zip(*pairs, strict=True))}
+        for split, pairs in listed.items()
+    }
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        choices=SCRIPTS,
+        default="bottleneck",
+        help="which one: scratch, bottleneck or finetune (default: bottleneck)",
+    )
+    parser.add_argument(
+        "--folds", type=cli.positive, default=FOLDS, metavar="N", help="(default: %(default)s)"
+    )
+    vgg16.add_option(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.folds < 2:
+        raise InputError("--folds 1 leaves nothing to train on; 2 or more, please")
+    records = arguments.results / "crossval.jsonl"
+    folds = divide(arguments.data, arguments.folds, arguments.seed)
+    paths = [path for fold in folds for photos in fold.values() for _, path in photos]
+    digests = dict(zip(paths, files.photo_digests(paths), strict=True))
+    data = arguments.data.absolute()
+    everything = files.data_set_digest(
+        [p.relative_to(data).as_posix() for p in paths], digests.values()
+    )
+    done = []
+    for number in range(arguments.folds):
+        fold = {
+            "experiment": arguments.experiment,
+            "recipe": arguments.recipe,
+            "seed": arguments.seed,
+            "epochs": arguments.epochs,
+            "batch_size": arguments.batch_size,
+            "precision": arguments.precision,
+            "fold": number,
+            "folds": arguments.folds,
+            "data": describe(folds, number, digests),
+            "all_photos_sha256": everything,
+            "versions": runs.versions(),
+        }
+        earlier = [r for r in files.read_records(records) if r.items() >= fold.items()]
+        if not earlier:
+            print(f"\nFold {number + 1} of {arguments.folds}", flush=True)
+            earlier = [run_fold(arguments, folds, number) | fold]
+            files.make_writable_folder(arguments.results)
+            files.append_record(records, earlier[0])
+            shutil.rmtree(place(arguments, number))
+        done.append(earlier[-1])
+    print(f"\n{report.crossvalidation(done)}")
+
+
+def place(arguments, number):
+    """The folder of a fold: its photos' links, weights and record, until it is done."""
+    name = f"{arguments.experiment}-{arguments.recipe}-{arguments.seed}"
+    return arguments.weights / "crossval" / f"{name}-{number}-of-{arguments.folds}"
+
+
+def run_fold(arguments, folds, number):
+    """Train on the other folds and test on this one; the run's record."""
+    folder = place(arguments, number)
+    link(folds, number, folder / "data")
+    for script in SCRIPTS[arguments.experiment]:
+        options = {
+            "--data": folder / "data",
+            "--weights": folder,
+            "--results": folder,
+            "--seed": arguments.seed,
+            "--recipe": arguments.recipe,
+            "--precision": arguments.precision,
+        }
+        if script == arguments.experiment:
+            options |= {"--epochs": arguments.epochs, "--batch-size": arguments.batch_size}
+        if script != "scratch":
+            options["--vgg16-weights"] = vgg16.weights_file(
+                arguments.vgg16_weights, arguments.weights
+            )
+        command = [text for option in options.items() for text in map(str, option)]
+        # In a process of its own, as if it were started by hand.
+        done = subprocess.run([sys.executable, runs.ROOT / "scripts" / f"{script}.py", *command])
+        if done.returncode:
+            sys.exit(done.returncode)  # it has said why
+    return files.read_records(folder / "runs.jsonl")[-1]
+
+
+if __name__ == "__main__":
+    cli.run(main)

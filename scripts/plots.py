@@ -1,0 +1,134 @@
+"""The report's pictures, each as SVG in two versions: for light and for dark pages."""
+
+import statistics
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+
+import files
+
+# Legible on white and on GitHub's dark grey; the three experiments' colours by Okabe and Ito,
+# whom also the colour-blind can tell apart.
+THEMES = {"": ("#1f2328", "#d0d7de"), "-dark": ("#e6edf3", "#3d444d")}  # text, lines
+COLOURS = {"scratch": "#D55E00", "bottleneck": "#0072B2", "finetune": "#009E73"}
+ON_DARK = {"scratch": "#E69F00", "bottleneck": "#56B4E9", "finetune": "#2CC295"}
+
+ARTICLE = {"scratch": (0.79, 0.81), "bottleneck": (0.90, 0.91), "finetune": (0.94, 0.94)}
+NAMES = {
+    "scratch": "small convnet from scratch",
+    "bottleneck": "classifier on VGG16's features",
+    "finetune": "VGG16's last block fine-tuned",
+}
+
+
+def _both(draw, path, size):
+    """Call draw(axes, text colour, line colour, colours) for each theme and save both."""
+    for theme, (text, line) in THEMES.items():
+        style = {
+            "text.color": text,
+            "axes.labelcolor": text,
+            "axes.edgecolor": line,
+            "xtick.color": text,
+            "ytick.color": text,
+            "axes.facecolor": "none",
+            "figure.facecolor": "none",
+            "font.size": 10,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "svg.hashsalt": path.name,  # the same picture is the same file
+        }
+        with plt.rc_context(style):
+            figure, axes = plt.subplots(figsize=size, layout="constrained")
+            draw(axes, text, line, ON_DARK if theme else COLOURS)
+            target = path.with_name(f"{path.name}{theme}.svg")
+            with files.replacing(target) as temporary:
+                figure.savefig(temporary, metadata={"Date": None})
+            plt.close(figure)
+
+
+def learning_curves(articles, path):
+    """Validation accuracy by epoch: mean over the faithful runs, lowest to highest as a band."""
+
+    def draw(axes, text, line, colours):
+        axes.grid(axis="y", color=line, linewidth=0.6)
+        for experiment, recipes in articles.items():
+            low, high = ARTICLE[experiment]
+            colour = colours[experiment]
+            axes.axhline((low + high) / 2, color=colour, linestyle="--", linewidth=1)
+            runs = recipes.get("faithful")
+            if not runs:
+                continue
+            curves = [run["history"]["val_accuracy"] for run in runs]
+            epochs = range(1, len(curves[0]) + 1)
+            by_epoch = list(zip(*curves, strict=True))
+            mean = [statistics.mean(values) for values in by_epoch]
+            axes.plot(epochs, mean, color=colour, linewidth=2)
+            axes.fill_between(
+                epochs,
+                [min(values) for values in by_epoch],
+                [max(values) for values in by_epoch],
+                color=colour,
+                alpha=0.2,
+                linewidth=0,
+            )
+            article = f"{low:.2f}–{high:.2f}" if low < high else f"{low:.2f}"
+            end = (epochs[-1], (low + high) / 2)
+            label = f"{NAMES[experiment]}\n{mean[-1]:.3f}, article {article}"
+            axes.annotate(
+                label, end, (10, 0), textcoords="offset points", color=colour, va="center"
+            )
+        axes.set(xlabel="epoch", ylabel="validation accuracy", xlim=(1, 50), ylim=(0.55, 1))
+
+    _both(draw, path, (9, 5.5))
+
+
+def changes(articles, labels, path):
+    """The last epoch of every run as a dot, by recipe, with the mean as a line."""
+    rows = [
+        (experiment, recipe, runs)
+        for experiment, recipes in articles.items()
+        for recipe, runs in recipes.items()
+        if "faithful" in recipes and len(recipes) > 1
+    ]
+    order = [*labels, "float32"]
+    rows.sort(key=lambda row: (list(NAMES).index(row[0]), order.index(row[1])))
+
+    def draw(axes, text, line, colours):
+        axes.grid(axis="x", color=line, linewidth=0.6)
+        for number, (experiment, _, runs) in enumerate(rows):
+            values = [run["val_accuracy"] for run in runs]
+            colour = colours[experiment]
+            axes.plot(values, [number] * len(values), "o", color=colour, alpha=0.6)
+            mean = statistics.mean(values)
+            axes.plot([mean, mean], [number - 0.3, number + 0.3], color=text, linewidth=2)
+        names = (
+            f"{experiment}, {labels.get(recipe, 'faithful, in float32').split(':')[0]}"
+            for experiment, recipe, _ in rows
+        )
+        axes.set_yticks(range(len(rows)), names)
+        axes.invert_yaxis()
+        axes.set(xlabel="validation accuracy after the last epoch; the line is the mean")
+
+    _both(draw, path, (9, 1.2 + 0.36 * len(rows)))
+
+
+def hard_photos(photos, data, path):
+    """One sheet of these photos, each with what the experiments answer: P(dog) on average."""
+    columns = 5
+    rows = -(-len(photos) // columns)
+    if not rows:
+        return
+    figure, axes = plt.subplots(
+        rows, columns, figsize=(12, 3 * rows), layout="constrained", squeeze=False
+    )
+    for place in axes.flat:
+        place.set_axis_off()
+    for place, (name, looks) in zip(axes.flat, photos, strict=False):
+        place.imshow(plt.imread(data / "validation" / name))
+        answers = ", ".join(f"{experiment} {look[2]:.2f}" for experiment, look in looks.items())
+        place.set_title(f"{name}\n{answers}", fontsize=7)
+    with files.replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)
+    plt.close(figure)

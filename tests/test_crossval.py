@@ -1,0 +1,64 @@
+"""Every photo is tested on once, by a network that has not seen it; interrupted, it goes on."""
+
+import json
+
+import crossval
+import files
+import images
+import pytest
+from conftest import SMALL
+
+from cli import InputError
+
+
+def test_folds_hold_every_photo_once_and_the_classes_alike(drawings):
+    folds = crossval.divide(drawings, 5, seed=0)
+    for name, count in ("cats", 16), ("dogs", 16):
+        sizes = [len(fold[name]) for fold in folds]
+        assert sum(sizes) == count and max(sizes) - min(sizes) <= 1
+    paths = [path for fold in folds for photos in fold.values() for _, path in photos]
+    assert sorted(paths) == sorted(drawings.absolute().rglob("*.jpg"))
+    assert crossval.divide(drawings, 5, seed=0) == folds != crossval.divide(drawings, 5, seed=1)
+
+
+def test_links_are_what_the_record_says(drawings, tmp_path):
+    folds = crossval.divide(drawings, 4, seed=0)
+    paths = [path for fold in folds for photos in fold.values() for _, path in photos]
+    digests = dict(zip(paths, files.photo_digests(paths), strict=True))
+    for tested in range(4):
+        crossval.link(folds, tested, tmp_path / "data")
+        generators = (
+            images.in_order_generator(tmp_path / "data" / split, SMALL, 4)
+            for split in ("train", "validation")
+        )
+        description = images.describe(*generators)
+        assert description == crossval.describe(folds, tested, digests)
+        assert [description[split]["photos"] for split in description] == [24, 8]
+        seen, unseen = (
+            {path.resolve() for path in (tmp_path / "data" / split).rglob("*.jpg")}
+            for split in ("train", "validation")
+        )
+        assert not seen & unseen
+
+
+def test_a_class_too_small_is_refused(drawings):
+    with pytest.raises(InputError, match="16 photos of cats"):
+        crossval.divide(drawings, 17, seed=0)
+
+
+def test_crossval_goes_on_where_it_was(workplace):
+    options = ("scratch", "--folds", 2, "--epochs", 1)
+    assert workplace.status(crossval, *options) == 0
+    table = workplace.capsys.readouterr().out.splitlines()[-1]
+    assert "| 2     | 16" in table
+    records = workplace.results / "crossval.jsonl"
+    first, second = (json.loads(line) for line in records.read_text().splitlines())
+    assert (first["fold"], second["fold"], first["folds"]) == (0, 1, 2)
+    records.write_text(json.dumps(first) + "\n")
+    assert workplace.status(crossval, *options) == 0
+    again = [json.loads(line) for line in records.read_text().splitlines()]
+    assert again[0] == first
+    assert again[1]["run"] != second["run"] and again[1]["history"] == second["history"]
+    assert list((workplace.weights / "crossval").iterdir()) == []
+    assert not (workplace.results / "runs.jsonl").exists()
+    assert "2 or more" in workplace.error(crossval, "scratch", "--folds", 1)
