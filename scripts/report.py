@@ -193,6 +193,19 @@ def difference(values, reference):
     return text.replace("-", "−")
 
 
+def headline(articles):
+    """Markdown table of the faithful runs, and what they were made in and on."""
+    rows = [("experiment", "article", "here", "95 %", "runs", "minutes")]
+    places = set()
+    for recipes in articles.values():
+        for runs in [recipes["faithful"]] if "faithful" in recipes else []:
+            experiment, article, here, photos_allow, count, _, in_precision, _, on = row(runs)
+            minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
+            rows.append((experiment, article, here, photos_allow, count, f"{minutes:.0f}"))
+            places.add(f"{on}, in {in_precision}")
+    return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
+
+
 def changes(articles):
     """Markdown table: what each of Keras's changes since 2016 costs."""
     head = ("experiment", "runs", "last epoch", "difference", "last ten epochs", "difference")
@@ -314,9 +327,8 @@ COSTS = ("changes", "Accuracy of each run, by what the article's constants mean"
 
 def sections(articles, folder, crossval):
     """The README's sections, {name: Markdown}, of the runs on the article's photos."""
-    rows = [row(recipes["faithful"]) for recipes in articles.values() if "faithful" in recipes]
     return {
-        "numbers": f"{picture(*CURVES, folder)}\n\n{cli.markdown([HEADER, *rows])}",
+        "numbers": f"{picture(*CURVES, folder)}\n\n{headline(articles)}",
         "changes": f"{picture(*COSTS, folder)}\n\n{changes(articles)}",
         "crossval": crossvalidation(crossval),
     }
