@@ -128,6 +128,7 @@ def test_the_report_is_of_whole_runs_of_the_most_common_conditions():
         record("scratch", 0.79, seed=1, **bfloat16),
         record("scratch", 0.75, recipe="as-printed", **bfloat16),
         record("scratch", 0.77),
+        record("scratch", 0.78, hardware={"processor": "another", "cores": 8, "gpus": []}),
         record("scratch", 0.60, epochs=3, **bfloat16),
         record("scratch", 0.61, batch_size=16, **bfloat16),
         record("bottleneck", 0.62, vgg16_weights="random", **bfloat16),
