@@ -191,7 +191,7 @@ def difference(values, reference):
     """Of the means, with Welch's 95 % interval."""
     text = f"{statistics.mean(values) - statistics.mean(reference):+.3f}"
     if min(len(values), len(reference)) > 1:
-        # SciPy warns of values that are all alike, as three runs can be; the other side has a spread.
+        # SciPy warns of values that are all alike, as three runs can be; the others are not.
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
             ci = ttest_ind(values, reference, equal_var=False).confidence_interval()
         text += f" ({ci.low:+.3f} to {ci.high:+.3f})"
