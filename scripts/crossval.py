@@ -27,10 +27,22 @@ SCRIPTS = {
     "scratch": ["scratch"],
     "bottleneck": ["bottleneck"],
     "finetune": ["bottleneck", "finetune"],
+    "best": ["best"],  # in label_efficiency.py
 }
 FOLDS = 5
 EPOCHS, BATCH_SIZE = 50, 32  # the article's
 ANY_SIZE = (150, 150)  # of the photos; nothing is done with their pixels here
+
+
+def named(generator, numbers):
+    """(name, path) of the generator's photos of these numbers; names without their class."""
+    return [
+        (
+            "-".join(Path(generator.filenames[number]).parts[1:]),
+            Path(generator.filepaths[number]).absolute(),
+        )
+        for number in numbers
+    ]
 
 
 def divide(data, folds, seed):
@@ -41,11 +53,11 @@ def divide(data, folds, seed):
     photos = {}
     for split in "train", "validation":
         generator = images.in_order_generator(data / split, ANY_SIZE, BATCH_SIZE)
-        classes = list(generator.class_indices)
-        for path, number in zip(generator.filepaths, generator.classes, strict=True):
-            path = Path(path).absolute()
-            name = "-".join(path.relative_to((data / split / classes[number]).absolute()).parts)
-            photos.setdefault(classes[number], []).append((f"{split}-{name}", path))
+        for name, label in generator.class_indices.items():
+            of_class = named(generator, np.flatnonzero(generator.classes == label))
+            photos.setdefault(name, []).extend(
+                (f"{split}-{photo}", path) for photo, path in of_class
+            )
     random = np.random.default_rng(seed)
     divided = [{} for _ in range(folds)]
     for name, of_class in photos.items():
@@ -88,7 +100,7 @@ def main(argv=None):
     parser.add_argument(
         "experiment",
         nargs="?",
-        choices=SCRIPTS,
+        choices=report.ARTICLE,
         default="bottleneck",
         help="which one: scratch, bottleneck or finetune (default: bottleneck)",
     )
@@ -125,35 +137,39 @@ def main(argv=None):
         earlier = [r for r in files.read_records(records) if r.items() >= fold.items()]
         if not earlier:
             print(f"\nFold {number + 1} of {arguments.folds}", flush=True)
-            earlier = [run_fold(arguments, folds, number) | fold]
+            folder = place(arguments, number)
+            link(folds, number, folder / "data")
+            earlier = [run_scripts(arguments, arguments.experiment, folder, arguments.seed) | fold]
             files.make_writable_folder(arguments.results)
             files.append_record(records, earlier[0])
-            shutil.rmtree(place(arguments, number))
+            shutil.rmtree(folder)
         done.append(earlier[-1])
     print(f"\n{report.crossvalidation(done)}")
 
 
 def place(arguments, number):
-    """The folder of a fold: its photos' links, weights and record, until it is done."""
+    """The folder of a fold: its photos' links, its weights and its record, until it is done."""
     name = f"{arguments.experiment}-{arguments.recipe}-{arguments.seed}"
     return arguments.weights / "crossval" / f"{name}-{number}-of-{arguments.folds}"
 
 
-def run_fold(arguments, folds, number):
-    """Train on the other folds and test on this one; the run's record."""
-    folder = place(arguments, number)
-    link(folds, number, folder / "data")
-    for script in SCRIPTS[arguments.experiment]:
+def run_scripts(arguments, experiment, folder, seed):
+    """Train and test on the photos in folder/data, everything else being in folder, too.
+
+    Returns the run's record.
+    """
+    for script in SCRIPTS[experiment]:
         options = {
             "--data": folder / "data",
             "--weights": folder,
             "--results": folder,
-            "--seed": arguments.seed,
-            "--recipe": arguments.recipe,
+            "--seed": seed,
             "--precision": arguments.precision,
         }
-        if script == arguments.experiment:
-            options |= {"--epochs": arguments.epochs, "--batch-size": arguments.batch_size}
+        if script != "best":  # which has no such options
+            options["--recipe"] = arguments.recipe
+            if script == experiment:
+                options |= {"--epochs": arguments.epochs, "--batch-size": arguments.batch_size}
         if script != "scratch":
             options["--vgg16-weights"] = vgg16.weights_file(
                 arguments.vgg16_weights, arguments.weights

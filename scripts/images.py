@@ -4,13 +4,16 @@ The batches are Keras's, bit for bit, and so are the random numbers behind them;
 work is done in another way, several times as fast: see ImageDataGenerator below.
 
 A data folder holds `train/CLASS/` and `validation/CLASS/`. Batches are float32
-arrays of shape (batch, height, width, 3), RGB × 1/255, so in 0..1; labels are
-the classes' positions in alphabetical order: cats 0, dogs 1.
+arrays of shape (batch, height, width, 3), RGB × 1/255, so in 0..1, unless another
+preprocessing is asked for; labels are the classes' positions in alphabetical
+order: cats 0, dogs 1.
 """
 
+import functools
 import io
 from pathlib import Path
 
+import keras
 import numpy as np
 from tensorflow.keras.preprocessing import image as keras_image
 from tensorflow.keras.preprocessing.image import Iterator
@@ -18,7 +21,7 @@ from tensorflow.keras.preprocessing.image import Iterator
 import files
 from cli import InputError
 
-# What every network here is fed with. Stored with the weights, so that a photo
+# What the article's networks are fed with. Stored with the weights, so that a photo
 # can be prepared in the same way wherever they are used.
 PREPROCESSING = {
     "color_mode": "rgb",
@@ -26,6 +29,11 @@ PREPROCESSING = {
     "interpolation": "nearest",  # of the resizing; Keras's default, then and now
     "keep_aspect_ratio": False,
 }
+
+# What VGG16 was trained on: BGR in 0..255 less ImageNet's mean colour. The mode is that of
+# keras.applications.imagenet_utils.preprocess_input.
+IMAGENET_PREPROCESSING = {**PREPROCESSING, "rescale": 1.0, "mode": "caffe"}
+PREPROCESSINGS = {"rescaled": PREPROCESSING, "imagenet": IMAGENET_PREPROCESSING}
 
 FILL_MODE = "nearest"  # ImageDataGenerator's default, then and now
 
@@ -65,6 +73,17 @@ def add_recipe_option(parser):
     )
 
 
+def add_preprocessing_option(parser):
+    """The option that chooses one of PREPROCESSINGS."""
+    parser.add_argument(
+        "--preprocessing",
+        choices=PREPROCESSINGS,
+        default="rescaled",
+        help="what VGG16 is fed with: rescaled, the article's RGB x 1/255, or imagenet, what it "
+        "was trained on: BGR with the mean subtracted (default: rescaled)",
+    )
+
+
 def meaning(recipe, change):
     """Whether the recipe has one of CHANGES "as-printed" or "faithful"."""
     return "as-printed" if recipe in ("as-printed", f"as-printed-{change}") else "faithful"
@@ -86,32 +105,46 @@ def augmentation(recipe, shear_range, **ranges):
     }
 
 
-def training_generator(folder, image_size, batch_size, augmentation):
+def training_generator(folder, image_size, batch_size, augmentation, preprocessing=PREPROCESSING):
     """Shuffled, augmented batches (photos, labels); the last one of an epoch may be smaller.
 
     folder: holds one subfolder a class. image_size: (height, width) in pixels.
-    augmentation: what augmentation() returned. Raises InputError for a bad folder.
+    augmentation: what augmentation() returned. preprocessing: a dict like PREPROCESSING.
+    Raises InputError for a bad folder.
     """
-    datagen = ImageDataGenerator(rescale=PREPROCESSING["rescale"], **augmentation)
-    return _flow(datagen, folder, image_size, batch_size, class_mode="binary", shuffle=True)
+    datagen = _datagen(preprocessing, **augmentation)
+    return _flow(datagen, folder, image_size, batch_size, preprocessing, "binary", shuffle=True)
 
 
-def validation_generator(folder, image_size, batch_size):
-    """Batches (photos, labels) in the order of the folder, only rescaled."""
-    datagen = ImageDataGenerator(rescale=PREPROCESSING["rescale"])
-    return _flow(datagen, folder, image_size, batch_size, class_mode="binary", shuffle=False)
+def validation_generator(folder, image_size, batch_size, preprocessing=PREPROCESSING):
+    """Batches (photos, labels) in the order of the folder, not augmented."""
+    datagen = _datagen(preprocessing)
+    return _flow(datagen, folder, image_size, batch_size, preprocessing, "binary", shuffle=False)
 
 
-def in_order_generator(folder, image_size, batch_size):
-    """Batches of photos without labels, in the order of the folder, only rescaled.
+def in_order_generator(folder, image_size, batch_size, preprocessing=PREPROCESSING):
+    """Batches of photos without labels, in the order of the folder, not augmented.
 
     The labels in the same order are the generator's `classes`.
     """
-    datagen = ImageDataGenerator(rescale=PREPROCESSING["rescale"])
-    return _flow(datagen, folder, image_size, batch_size, class_mode=None, shuffle=False)
+    datagen = _datagen(preprocessing)
+    return _flow(datagen, folder, image_size, batch_size, preprocessing, None, shuffle=False)
 
 
-def _flow(datagen, folder, image_size, batch_size, class_mode, shuffle):
+def _datagen(preprocessing, **augmentation):
+    function = None
+    if "mode" in preprocessing:
+        function = functools.partial(
+            keras.applications.imagenet_utils.preprocess_input,
+            data_format="channels_last",
+            mode=preprocessing["mode"],
+        )
+    return ImageDataGenerator(
+        rescale=preprocessing["rescale"], preprocessing_function=function, **augmentation
+    )
+
+
+def _flow(datagen, folder, image_size, batch_size, preprocessing, class_mode, shuffle):
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
@@ -124,9 +157,9 @@ def _flow(datagen, folder, image_size, batch_size, class_mode, shuffle):
         batch_size=batch_size,
         class_mode=class_mode,
         shuffle=shuffle,
-        color_mode=PREPROCESSING["color_mode"],
-        interpolation=PREPROCESSING["interpolation"],
-        keep_aspect_ratio=PREPROCESSING["keep_aspect_ratio"],
+        color_mode=preprocessing["color_mode"],
+        interpolation=preprocessing["interpolation"],
+        keep_aspect_ratio=preprocessing["keep_aspect_ratio"],
     )
     files_there = sum(p.is_file() and p.name[0] != "." for p in folder.glob("*/**/*"))
     if files_there > generator.n:
@@ -302,7 +335,7 @@ class PhotoIterator(keras_image.DirectoryIterator):
         for photo, index in zip(photos, index_array, strict=True):
             parameters = datagen.get_random_transform(self.image_shape)
             photo[:] = datagen.apply_transform(self.photo(index), parameters)
-            datagen.standardize(photo)  # in place
+            photo[:] = datagen.standardize(photo)
         if self.class_mode is None:
             return photos
         return photos, self.classes[index_array].astype(np.float32)

@@ -83,7 +83,7 @@ def group(records):
         settings["precision"] = precision(record)
         key = json.dumps([settings, classifier_epochs(record)], sort_keys=True)
         groups.setdefault(key, {})[record["seed"]] = record
-    experiments, recipes = list(ARTICLE), list(RECIPES)
+    experiments, recipes = [*ARTICLE, "best"], [*RECIPES, "best"]
     return sorted(
         ([runs[seed] for seed in sorted(runs)] for runs in groups.values()),
         key=lambda runs: (
@@ -121,7 +121,8 @@ def row(runs):
     """The table's cells for runs that differ in nothing but their seeds."""
     first = runs[0]
     accuracies = [run["val_accuracy"] for run in runs]
-    notes = [first["recipe"]] if first["recipe"] != "faithful" else []
+    notes = [first["recipe"]] if first["recipe"] not in ("faithful", "best") else []
+    notes += [f"{name} {value}" for name, value in first.get("beyond", {}).items()]
     if first.get("vgg16_weights", "imagenet") != "imagenet":
         notes.append(f"VGG16 {first['vgg16_weights']}")
     if classifier_epochs(first) not in (None, EPOCHS):
@@ -132,7 +133,7 @@ def row(runs):
     hardware = first["hardware"]
     return (
         first["experiment"] + (f" ({', '.join(notes)})" if notes else ""),
-        ARTICLE[first["experiment"]],
+        ARTICLE.get(first["experiment"], ""),
         mean_and_spread(accuracies),
         interval(statistics.mean(accuracies), first["data"]["validation"]["photos"]),
         str(len(runs)),
@@ -160,7 +161,9 @@ def as_the_article(records):
     whole = [
         runs
         for runs in group(records)
-        if (runs[0]["epochs"], runs[0]["batch_size"]) == (EPOCHS, BATCH_SIZE)
+        if runs[0]["experiment"] in ARTICLE
+        and "beyond" not in runs[0]
+        and (runs[0]["epochs"], runs[0]["batch_size"]) == (EPOCHS, BATCH_SIZE)
         and runs[0].get("vgg16_weights", "imagenet") == "imagenet"
         and classifier_epochs(runs[0]) in (None, EPOCHS)
     ]
@@ -277,6 +280,64 @@ def crossvalidation(records):
                 interval(right / sum(tested), sum(tested)),
             )
         )
+    return cli.markdown(rows)
+
+
+def choice_table(choice):
+    """Markdown table of choose.py's results: the best kernel of each way to feed and pool VGG16."""
+    head = ("pixels", "VGG16 is fed", "pooled", "gamma", "ridge", "accuracy", "squared error")
+    rows = [head]
+    ways = {}
+    for tried in choice["choices"]:
+        way = (tried["image_size"], "mode" in tried["preprocessing"], *tried["pooled_layers"])
+        ways.setdefault(way, []).append(tried)
+    for (size, as_trained, *pooled), tries in ways.items():
+        kernel = min(tries, key=lambda tried: tried["mean_squared_error"])
+        rows.append(
+            (
+                f"{size} × {size}",
+                "BGR less the mean" if as_trained else "RGB × 1/255",
+                ", ".join(pooled),
+                f"{kernel['gamma']:g}",
+                f"{kernel['ridge']:g}",
+                f"{kernel['accuracy']:.4f}",
+                f"{kernel['mean_squared_error']:.4f}",
+            )
+        )
+    return cli.markdown(rows)
+
+
+def by_photos(records, whole=()):
+    """{experiment: {photos a class: runs}} of label_efficiency.py, both in rising order.
+
+    whole: the runs with all the photos.
+    """
+    result = {experiment: {} for experiment in ("scratch", "bottleneck", "best")}
+    for record in records:
+        runs = result[record["experiment"]].setdefault(record["photos_per_class"], {})
+        runs[record["seed"]] = record
+    for record in whole:
+        photos = record["data"]["train"]["photos"] // 2
+        result[record["experiment"]].setdefault(photos, {})[record["seed"]] = record
+    return {
+        experiment: {photos: list(runs.values()) for photos, runs in sorted(sizes.items())}
+        for experiment, sizes in result.items()
+        if sizes
+    }
+
+
+def label_efficiency_table(experiments):
+    """Markdown table of what by_photos() returned."""
+    rows = [("photos a class", *experiments)]
+    for photos in sorted({photos for sizes in experiments.values() for photos in sizes}):
+        cells = (
+            f"{mean_and_spread([run['val_accuracy'] for run in sizes[photos]])} "
+            f"({len(sizes[photos])})"
+            if photos in sizes
+            else ""
+            for sizes in experiments.values()
+        )
+        rows.append((f"{photos:,}", *cells))
     return cli.markdown(rows)
 
 

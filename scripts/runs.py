@@ -39,7 +39,10 @@ VERBOSE = 1 if sys.stdout.isatty() else 2
 
 
 def argument_parser(description, epochs, batch_size):
-    """The options that the three experiments have in common."""
+    """The options that the three experiments have in common.
+
+    epochs: None for a model that is trained in one step, without any of the article's constants.
+    """
     parser = cli.ArgumentParser(description)
     parser.add_argument(
         "--data",
@@ -49,18 +52,11 @@ def argument_parser(description, epochs, batch_size):
         help="folder with train/CLASS/ and validation/CLASS/ (default: data)",
     )
     parser.add_argument(
-        "--epochs",
-        type=cli.positive,
-        default=epochs,
-        metavar="N",
-        help="passes over the training photos (default: %(default)s)",
-    )
-    parser.add_argument(
         "--batch-size",
         type=cli.positive,
         default=batch_size,
         metavar="N",
-        help="photos a gradient step (default: %(default)s)",
+        help="photos a gradient step, or that go through VGG16 at once (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
@@ -69,7 +65,17 @@ def argument_parser(description, epochs, batch_size):
         metavar="N",
         help="of initial weights, order, augmentation and dropout (default: %(default)s)",
     )
-    images.add_recipe_option(parser)
+    if epochs is None:
+        parser.set_defaults(epochs=1, recipe="best")
+    else:
+        parser.add_argument(
+            "--epochs",
+            type=cli.positive,
+            default=epochs,
+            metavar="N",
+            help="passes over the training photos (default: %(default)s)",
+        )
+        images.add_recipe_option(parser)
     parser.add_argument(
         "--precision",
         choices=("float32", "mixed_bfloat16"),
@@ -138,7 +144,7 @@ class Run(keras.callbacks.Callback):
             "batch_size": arguments.batch_size,
             "precision": arguments.precision,
             **settings,
-            "optimizer": model.optimizer.get_config(),
+            "optimizer": model.optimizer.get_config() if model.compiled else None,
             "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
         }
         self.versions = versions()
@@ -200,10 +206,14 @@ class Run(keras.callbacks.Callback):
         self.train_generator.on_epoch_end()  # draws a new order
         self.epoch_started = time.perf_counter()
 
-    def on_epoch_end(self, epoch, logs=None):
-        self.state["seconds_per_epoch"].append(round(time.perf_counter() - self.epoch_started, 2))
+    def add_epoch(self, seconds, logs):
+        """Note an epoch's time and its metrics, {name: value}."""
+        self.state["seconds_per_epoch"].append(round(seconds, 2))
         for name, value in logs.items():
             self.state["history"].setdefault(name, []).append(_number(value))
+
+    def on_epoch_end(self, epoch, logs=None):
+        self.add_epoch(time.perf_counter() - self.epoch_started, logs)
         self.checkpoint.mkdir(parents=True, exist_ok=True)
         previous = self.state["weights"]
         self.state["weights"] = f"epoch-{epoch + 1}.weights.h5"
@@ -240,7 +250,8 @@ class Run(keras.callbacks.Callback):
         if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
             files.append_record(self.records, record)
         save_model(model or self.model, self.weights_folder / name, record)
-        shutil.rmtree(self.checkpoint)
+        if self.checkpoint.exists():  # there is none of what is trained in one step
+            shutil.rmtree(self.checkpoint)
         print(
             f"Validation accuracy after epoch {self.settings['epochs']}: "
             f"{record['val_accuracy']:.4f} ({self.settings['data']['validation']['photos']} photos)"

@@ -1,0 +1,133 @@
+"""How best.py's settings were chosen: by cross-validation inside the training photos.
+
+For several photo sizes, and VGG16 fed in both ways, pools the feature maps of two layers
+into weights/choice/, once. Then divides the photos of each class at random into five
+folds and, for every setting, tests the kernel classifier on each fold after computing
+it from the other four. The validation photos are not looked at. Writes
+results/choice.json, which `make report` tells of. Interrupted, it goes on at the size
+where it was when started again.
+"""
+
+import itertools
+
+import backend  # noqa: F401  first, it sets Keras up
+import keras
+import numpy as np
+from tqdm import tqdm
+
+import best
+import cli
+import files
+import images
+import report
+import runs
+import vgg16
+from bottleneck import save_bottleneck_features
+
+FOLDS = 5
+IMAGE_SIZES = (150, 224, 288, 384)  # height and width; VGG16 was trained with 224
+POOLED_LAYERS = ("block4_conv3", "block5_conv3")  # of these, the last one and both are tried
+GAMMAS = (0.5, 1.0, 2.0, 4.0)
+RIDGES = (0.01, 0.1, 1.0)
+
+
+def divide(labels, folds, seed):
+    """The number of each photo's fold, shape (photos,); every class is spread evenly."""
+    random = np.random.default_rng(seed)
+    fold = np.empty(len(labels), int)
+    for label in np.unique(labels):
+        members = random.permutation(np.flatnonzero(labels == label))
+        fold[members] = np.arange(len(members)) % folds
+    return fold
+
+
+def cross_validate(features, labels, fold, gamma, ridge):
+    """Accuracy and mean squared error, from -1 or 1, of scores for photos not trained on."""
+    scores = np.empty(len(labels))
+    for tested in range(fold.max() + 1):
+        train, test = fold != tested, fold == tested
+        coefficients, _ = best.kernel_ridge(features[train], labels[train], gamma, ridge)
+        scores[test] = best.similarity(features[test], features[train], gamma) @ coefficients
+    return {
+        "accuracy": float(np.mean((scores > 0) == labels)),
+        "mean_squared_error": float(np.mean((scores - (2 * labels - 1)) ** 2)),
+    }
+
+
+def pooled_features(arguments, size, preprocessing):
+    """The training photos' generator, their features, and what these were made from."""
+    generator = images.in_order_generator(
+        arguments.data / "train", (size, size), arguments.batch_size, preprocessing
+    )
+    names = [name.replace("\\", "/") for name in generator.filenames]
+    digest = files.data_set_digest(names, generator.digests())
+    vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
+    base = vgg16.convolutional_base(vgg16_weights, (size, size))
+    source = {
+        "image_size": [size, size],
+        "preprocessing": preprocessing,
+        "pooled_layers": list(POOLED_LAYERS),
+        "precision": arguments.precision,
+        **vgg16.describe(base, vgg16_weights),
+        "photos": {"photos": generator.n, "sha256": digest},
+        "versions": runs.versions(),
+    }
+    way = "imagenet" if "mode" in preprocessing else "rescaled"
+    path = arguments.weights / "choice" / f"pooled_features_{size}_{way}.npy"
+    model = best.build_feature_model(base, POOLED_LAYERS)
+    return generator, save_bottleneck_features(model, generator, path, source), source
+
+
+def of_layers(features, pooled_layers):
+    """The part of the features that comes from these of POOLED_LAYERS, as unit vectors."""
+    parts = np.split(features, len(POOLED_LAYERS), axis=1)
+    kept = [parts[POOLED_LAYERS.index(name)] for name in pooled_layers]
+    kept = np.concatenate(kept, axis=1)
+    return kept / np.linalg.norm(kept, axis=1, keepdims=True)
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = runs.argument_parser(__doc__, None, best.BATCH_SIZE)
+    vgg16.add_option(parser)
+    arguments = parser.parse_args(argv)
+    for folder in arguments.weights / "choice", arguments.results:
+        files.make_writable_folder(folder)
+    keras.config.set_dtype_policy(arguments.precision)
+
+    rescaled = {**images.PREPROCESSING, "interpolation": "bilinear"}
+    fed = [(size, best.PREPROCESSING) for size in IMAGE_SIZES] + [(best.IMAGE_SIZE[0], rescaled)]
+    choices = []
+    for size, preprocessing in fed:
+        generator, features, source = pooled_features(arguments, size, preprocessing)
+        fold = divide(generator.classes, FOLDS, arguments.seed)
+        settings = list(itertools.product((POOLED_LAYERS[-1:], POOLED_LAYERS), GAMMAS, RIDGES))
+        bar = tqdm(settings, desc=f"{size} pixels", leave=False, disable=None)
+        for pooled_layers, gamma, ridge in bar:
+            chosen = of_layers(features, pooled_layers)
+            result = cross_validate(chosen, generator.classes, fold, gamma, ridge)
+            choices.append(
+                {
+                    "image_size": size,
+                    "preprocessing": preprocessing,
+                    "pooled_layers": list(pooled_layers),
+                    "gamma": gamma,
+                    "ridge": ridge,
+                    **result,
+                }
+            )
+    same = ("precision", "vgg16_weights", "vgg16_sha256", "photos", "versions")
+    choice = {
+        "folds": FOLDS,
+        "seed": arguments.seed,
+        **{name: source[name] for name in same},
+        "commit": runs.commit(),
+        "hardware": runs.hardware(),
+        "choices": choices,
+    }
+    files.write_json(arguments.results / "choice.json", choice)
+    print(f"\n{report.choice_table(choice)}")
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,105 @@
+"""How much fewer photos cost: accuracy against the number of training photos a class.
+
+Draws some of the training photos of each class at random and runs scratch.py,
+bottleneck.py and best.py on them, as if there were no others; the validation photos stay
+as they are. A draw's smaller sets are parts of its larger ones, and the draw's number is
+the runs' seed, too. Adds a line for each run to results/label_efficiency.jsonl; the runs
+with all photos are those of runs.jsonl. Interrupted, it goes on where it was when started
+again.
+"""
+
+import shutil
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+
+import cli
+import crossval
+import files
+import images
+import report
+import runs
+import vgg16
+from cli import InputError
+
+EXPERIMENTS = ("best", "bottleneck", "scratch")
+PHOTOS_PER_CLASS = (25, 50, 100, 250, 500)
+DRAWS = 3
+
+
+def draw(generator, photos_per_class, seed):
+    """That many photos of each class, {class: [(name, path), ...]}, as crossval.link() takes.
+
+    The same seed draws more photos by adding to the fewer.
+    """
+    drawn = {}
+    random = np.random.default_rng(seed)
+    for name, number in generator.class_indices.items():
+        members = random.permutation(np.flatnonzero(generator.classes == number))
+        if len(members) < photos_per_class:
+            raise InputError(
+                f"{generator.directory}: {len(members)} photos of {name}, "
+                f"where {photos_per_class} are to be drawn"
+            )
+        drawn[name] = crossval.named(generator, members[:photos_per_class])
+    return drawn
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = runs.argument_parser(__doc__, crossval.EPOCHS, crossval.BATCH_SIZE)
+    vgg16.add_option(parser)
+    parser.add_argument(
+        "--draws",
+        type=cli.positive,
+        default=DRAWS,
+        metavar="N",
+        help="sets of photos of each size, from --seed on (default: %(default)s)",
+    )
+    arguments = parser.parse_args(argv)
+    files.make_writable_folder(arguments.results)
+    records = arguments.results / "label_efficiency.jsonl"
+    train, validation = (
+        images.in_order_generator(arguments.data / split, crossval.ANY_SIZE, arguments.batch_size)
+        for split in ("train", "validation")
+    )
+    everything = images.describe(train, validation)
+    tested = {
+        name: crossval.named(validation, np.flatnonzero(validation.classes == number))
+        for name, number in validation.class_indices.items()
+    }
+    done = []
+    for seed in range(arguments.seed, arguments.seed + arguments.draws):
+        for photos_per_class in PHOTOS_PER_CLASS:
+            for experiment in EXPERIMENTS:
+                what = {
+                    "experiment": experiment,
+                    "photos_per_class": photos_per_class,
+                    "seed": seed,
+                    "drawn_from": everything,
+                    "precision": arguments.precision,
+                    "versions": runs.versions(),
+                }
+                if experiment != "best":
+                    what |= {
+                        "recipe": arguments.recipe,
+                        "epochs": arguments.epochs,
+                        "batch_size": arguments.batch_size,
+                    }
+                earlier = [r for r in files.read_records(records) if r.items() >= what.items()]
+                if not earlier:
+                    print(f"\n{experiment}, {photos_per_class} photos a class", flush=True)
+                    # One folder for all of an experiment's runs, which share the validation
+                    # photos' features.
+                    folder = arguments.weights / "label_efficiency" / experiment
+                    photos = draw(train, photos_per_class, seed)
+                    crossval.link([photos, tested], 1, folder / "data")
+                    earlier = [crossval.run_scripts(arguments, experiment, folder, seed) | what]
+                    files.append_record(records, earlier[0])
+                done.append(earlier[-1])
+    shutil.rmtree(arguments.weights / "label_efficiency", ignore_errors=True)
+    print(f"\n{report.label_efficiency_table(report.by_photos(done))}")
+
+
+if __name__ == "__main__":
+    cli.run(main)
