@@ -72,15 +72,17 @@ def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
     vgg16.add_option(parser)
+    images.add_preprocessing_option(parser)
     arguments = parser.parse_args(argv)
+    preprocessing = images.PREPROCESSINGS[arguments.preprocessing]
     files.make_writable_folder(arguments.weights)
 
     # our data will be in order, so all cats come first, then all dogs
     train_generator = images.in_order_generator(
-        arguments.data / "train", IMAGE_SIZE, arguments.batch_size
+        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, preprocessing
     )
     validation_generator = images.in_order_generator(
-        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size
+        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size, preprocessing
     )
     data = images.describe(train_generator, validation_generator)
 
@@ -91,7 +93,7 @@ def main(argv=None):
     source = {
         "class_indices": train_generator.class_indices,
         "image_size": list(IMAGE_SIZE),
-        "preprocessing": images.PREPROCESSING,
+        "preprocessing": preprocessing,
         "precision": arguments.precision,
         **vgg16.describe(base, vgg16_weights),
     }

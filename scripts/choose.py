@@ -59,8 +59,7 @@ def pooled_features(arguments, size, preprocessing):
     generator = images.in_order_generator(
         arguments.data / "train", (size, size), arguments.batch_size, preprocessing
     )
-    names = [name.replace("\\", "/") for name in generator.filenames]
-    digest = files.data_set_digest(names, generator.digests())
+    digest = files.data_set_digest(generator.filenames, generator.digests())
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
     base = vgg16.convolutional_base(vgg16_weights, (size, size))
     source = {
@@ -94,6 +93,7 @@ def main(argv=None):
     for folder in arguments.weights / "choice", arguments.results:
         files.make_writable_folder(folder)
     keras.config.set_dtype_policy(arguments.precision)
+    commit = runs.commit()  # of the code that runs; at the end it may be another
 
     rescaled = {**images.PREPROCESSING, "interpolation": "bilinear"}
     fed = [(size, best.PREPROCESSING) for size in IMAGE_SIZES] + [(best.IMAGE_SIZE[0], rescaled)]
@@ -121,7 +121,7 @@ def main(argv=None):
         "folds": FOLDS,
         "seed": arguments.seed,
         **{name: source[name] for name in same},
-        "commit": runs.commit(),
+        "commit": commit,
         "hardware": runs.hardware(),
         "choices": choices,
     }

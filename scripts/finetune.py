@@ -87,7 +87,10 @@ def check_top_model(path, top, arguments, data):
     expected = {
         "photos": (top["data"], data),
         "image size": (tuple(top["image_size"]), IMAGE_SIZE),
-        "preprocessing": (top["preprocessing"], images.PREPROCESSING),
+        "preprocessing": (
+            top["preprocessing"],
+            images.PREPROCESSINGS[arguments.preprocessing],
+        ),
         "recipe": (top["recipe"], arguments.recipe),
         "precision": (top.get("precision", "float32"), arguments.precision),
         "seed": (top["seed"], arguments.seed),
@@ -104,6 +107,8 @@ def remedy(arguments):
         options += f" --precision {arguments.precision}"
     if arguments.recipe != "faithful":
         options += f" --recipe {arguments.recipe}"
+    if arguments.preprocessing != "rescaled":
+        options += f" --preprocessing {arguments.preprocessing}"
     if arguments.weights != runs.ROOT / "weights":
         options += f" --weights {arguments.weights}"
     if arguments.vgg16_weights:
@@ -115,7 +120,9 @@ def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
     vgg16.add_option(parser)
+    images.add_preprocessing_option(parser)
     arguments = parser.parse_args(argv)
+    preprocessing = images.PREPROCESSINGS[arguments.preprocessing]
 
     # prepare data augmentation configuration
     augmentation = images.augmentation(
@@ -125,10 +132,10 @@ def main(argv=None):
         horizontal_flip=HORIZONTAL_FLIP,
     )
     train_generator = images.training_generator(
-        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, augmentation
+        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, augmentation, preprocessing
     )
     validation_generator = images.validation_generator(
-        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size
+        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size, preprocessing
     )
     data = images.describe(train_generator, validation_generator)
 
@@ -158,7 +165,7 @@ def main(argv=None):
         {
             "class_indices": validation_generator.class_indices,
             "image_size": list(IMAGE_SIZE),
-            "preprocessing": images.PREPROCESSING,
+            "preprocessing": preprocessing,
             "precision": arguments.precision,
             "frozen_layers": FROZEN_LAYERS,
             **base_description,
@@ -175,7 +182,7 @@ def main(argv=None):
         {
             "experiment": "finetune",
             "image_size": IMAGE_SIZE,
-            "preprocessing": images.PREPROCESSING,
+            "preprocessing": preprocessing,
             "augmentation": augmentation,
             "frozen_layers": FROZEN_LAYERS,
             **base_description,

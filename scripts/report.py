@@ -100,6 +100,11 @@ def precision(record):
     return record.get("precision", "float32")
 
 
+def fed_as_trained(record):
+    """Whether VGG16 was fed with what it was trained on, not with the article's RGB × 1/255."""
+    return "mode" in record.get("preprocessing", {})
+
+
 def classifier_epochs(record):
     """How many epochs the classifier had that a fine-tuning started from; else None."""
     return record.get("top_model", {}).get("epochs")
@@ -122,7 +127,8 @@ def row(runs):
     first = runs[0]
     accuracies = [run["val_accuracy"] for run in runs]
     notes = [first["recipe"]] if first["recipe"] not in ("faithful", "best") else []
-    notes += [f"{name} {value}" for name, value in first.get("beyond", {}).items()]
+    if first["experiment"] in ARTICLE and fed_as_trained(first):
+        notes.append("BGR less the mean")
     if first.get("vgg16_weights", "imagenet") != "imagenet":
         notes.append(f"VGG16 {first['vgg16_weights']}")
     if classifier_epochs(first) not in (None, EPOCHS):
@@ -162,7 +168,7 @@ def as_the_article(records):
         runs
         for runs in group(records)
         if runs[0]["experiment"] in ARTICLE
-        and "beyond" not in runs[0]
+        and not fed_as_trained(runs[0])
         and (runs[0]["epochs"], runs[0]["batch_size"]) == (EPOCHS, BATCH_SIZE)
         and runs[0].get("vgg16_weights", "imagenet") == "imagenet"
         and classifier_epochs(runs[0]) in (None, EPOCHS)
@@ -289,7 +295,7 @@ def choice_table(choice):
     rows = [head]
     ways = {}
     for tried in choice["choices"]:
-        way = (tried["image_size"], "mode" in tried["preprocessing"], *tried["pooled_layers"])
+        way = (tried["image_size"], fed_as_trained(tried), *tried["pooled_layers"])
         ways.setdefault(way, []).append(tried)
     for (size, as_trained, *pooled), tries in ways.items():
         kernel = min(tries, key=lambda tried: tried["mean_squared_error"])

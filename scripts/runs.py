@@ -252,8 +252,9 @@ class Run(keras.callbacks.Callback):
         save_model(model or self.model, self.weights_folder / name, record)
         if self.checkpoint.exists():  # there is none of what is trained in one step
             shutil.rmtree(self.checkpoint)
+        trained = f" after epoch {self.settings['epochs']}" if self.model.compiled else ""
         print(
-            f"Validation accuracy after epoch {self.settings['epochs']}: "
+            f"Validation accuracy{trained}: "
             f"{record['val_accuracy']:.4f} ({self.settings['data']['validation']['photos']} photos)"
             f"\nModel: {_short(self.weights_folder / name)}   Record: {_short(self.records)}"
         )
