@@ -12,14 +12,25 @@ import files
 # Legible on white and on GitHub's dark grey; the three experiments' colours by Okabe and Ito,
 # whom also the colour-blind can tell apart.
 THEMES = {"": ("#1f2328", "#d0d7de"), "-dark": ("#e6edf3", "#3d444d")}  # text, lines
-COLOURS = {"scratch": "#D55E00", "bottleneck": "#0072B2", "finetune": "#009E73"}
-ON_DARK = {"scratch": "#E69F00", "bottleneck": "#56B4E9", "finetune": "#2CC295"}
+COLOURS = {
+    "scratch": "#D55E00",
+    "bottleneck": "#0072B2",
+    "finetune": "#009E73",
+    "best": "#9E4D86",
+}
+ON_DARK = {
+    "scratch": "#E69F00",
+    "bottleneck": "#56B4E9",
+    "finetune": "#2CC295",
+    "best": "#E59CCB",
+}
 
 ARTICLE = {"scratch": (0.79, 0.81), "bottleneck": (0.90, 0.91), "finetune": (0.94, 0.94)}
 NAMES = {
     "scratch": "small convnet from scratch",
     "bottleneck": "classifier on VGG16's features",
     "finetune": "VGG16's last block fine-tuned",
+    "best": "best: kernel classifier\non larger photos",
 }
 
 
@@ -112,6 +123,38 @@ def changes(articles, labels, path):
         axes.set(xlabel="validation accuracy after the last epoch; the line is the mean")
 
     _both(draw, path, (9, 1.2 + 0.36 * len(rows)))
+
+
+def label_efficiency(experiments, path):
+    """Accuracy by training photos a class: mean over draws, lowest to highest as a band.
+
+    experiments: what report.by_photos() returned.
+    """
+
+    def draw(axes, text, line, colours):
+        axes.grid(axis="y", color=line, linewidth=0.6)
+        for experiment, sizes in experiments.items():
+            values = [[run["val_accuracy"] for run in runs] for runs in sizes.values()]
+            mean = [statistics.mean(of_size) for of_size in values]
+            colour = colours[experiment]
+            axes.plot(list(sizes), mean, "o-", color=colour, linewidth=2)
+            low, high = [min(v) for v in values], [max(v) for v in values]
+            axes.fill_between(list(sizes), low, high, color=colour, alpha=0.2, linewidth=0)
+            axes.annotate(
+                f"{NAMES[experiment]}\n{mean[-1]:.3f}",
+                (max(sizes), mean[-1]),
+                (10, 0),
+                textcoords="offset points",
+                color=colour,
+                va="center",
+            )
+        ticks = sorted({size for sizes in experiments.values() for size in sizes})
+        axes.set_xscale("log")
+        axes.set_xticks(ticks, [f"{size:,}" for size in ticks])
+        axes.minorticks_off()
+        axes.set(xlabel="training photos a class", ylabel="validation accuracy", ylim=(0.5, 1))
+
+    _both(draw, path, (9, 4.5))
 
 
 def hard_photos(photos, data, path):

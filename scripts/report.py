@@ -158,8 +158,10 @@ def table(records):
 # The report, of runs on the article's photos.
 
 
-def as_the_article(records):
+def as_the_article(records, as_trained=False):
     """{experiment: {recipe: runs}} of whole runs with ImageNet's VGG16, as the article has them.
+
+    as_trained: take instead those in which VGG16 was fed with what it was trained on.
 
     In the precision and on the machine that most of them were made in and on. The faithful
     runs in float32 on that machine, if it is another precision, are under "float32".
@@ -168,7 +170,7 @@ def as_the_article(records):
         runs
         for runs in group(records)
         if runs[0]["experiment"] in ARTICLE
-        and not fed_as_trained(runs[0])
+        and fed_as_trained(runs[0]) == as_trained
         and (runs[0]["epochs"], runs[0]["batch_size"]) == (EPOCHS, BATCH_SIZE)
         and runs[0].get("vgg16_weights", "imagenet") == "imagenet"
         and classifier_epochs(runs[0]) in (None, EPOCHS)
@@ -385,6 +387,32 @@ def hard_photos_table(photos):
     return cli.markdown(rows)
 
 
+def best_runs(ours):
+    """The runs of best.py: those made last, if its settings have changed."""
+    groups = [runs for runs in group(ours) if runs[0]["experiment"] == "best"]
+    return max(groups, key=lambda runs: max(run["finished"] for run in runs), default=[])
+
+
+def beyond(ours, articles):
+    """Markdown table: VGG16 fed as it was trained beside the article's way, and best.py."""
+    rows = [("experiment", "photos", "VGG16 is fed", "here", "95 %", "runs")]
+    lines = []
+    fed = {False: articles, True: as_the_article(ours, as_trained=True)}
+    for experiment in ("bottleneck", "finetune"):
+        for as_trained, experiments in fed.items():
+            runs = experiments[experiment].get("faithful")
+            if runs:
+                lines.append((experiment, as_trained, runs))
+    if best_runs(ours):
+        lines.append(("**best**", True, best_runs(ours)))
+    for name, as_trained, runs in lines:
+        _, _, here, photos_allow, count, *_ = row(runs)
+        height, width = runs[0].get("image_size", (150, 150))
+        way = "BGR less the mean" if as_trained else "RGB × 1/255"
+        rows.append((name, f"{height} × {width}", way, here, photos_allow, count))
+    return cli.markdown(rows)
+
+
 def picture(name, text, folder=""):
     """HTML of a picture in two versions, for light and dark pages."""
     return (
@@ -397,9 +425,14 @@ CURVES = ("learning_curves", "Validation accuracy by epoch of the three experime
 COSTS = ("changes", "Accuracy of each run, by what the article's constants mean")
 
 
-def sections(articles, folder, crossval):
+FEWER = ("label_efficiency", "Validation accuracy by the number of training photos a class")
+
+
+def sections(articles, folder, crossval, ours, fewer):
     """The README's sections, {name: Markdown}, of the runs on the article's photos."""
     return {
+        "beyond": beyond(ours, articles),
+        "fewer": f"{picture(*FEWER, folder)}\n\n{label_efficiency_table(fewer)}",
         "numbers": f"{picture(*CURVES, folder)}\n\n{headline(articles)}",
         "changes": f"{picture(*COSTS, folder)}\n\n{changes(articles)}",
         "crossval": crossvalidation(crossval),
@@ -418,7 +451,7 @@ def fill(text, sections, path):
     return text
 
 
-def report(ours, others, articles, crossval, photos):
+def report(ours, others, articles, crossval, photos, fewer, choice):
     """The text of results/README.md."""
     parts = [
         "# Results",
@@ -450,6 +483,22 @@ def report(ours, others, articles, crossval, photos):
             "Over all photos, training and validation together: each is tested on once, by a "
             "network that has\nnot seen it. The interval is that of all of them."
         ]
+    parts += ["## Beyond the article", beyond(ours, articles)]
+    if choice:
+        parts += [
+            "How the settings of best were chosen (`make choose`): by cross-validation in "
+            f"{choice['folds']} folds inside the\n{choice['photos']['photos']:,} training photos; "
+            "of each way, the kernel with the least squared error. The validation photos\n"
+            "were not looked at.",
+            choice_table(choice),
+        ]
+    parts += ["## Fewer photos", picture(*FEWER), label_efficiency_table(fewer)]
+    parts += [
+        "Validation accuracy: mean ± standard deviation over draws of the training photos, with "
+        "their number\n(`make efficiency`). Each training has its 50 epochs, so with fewer photos "
+        "also fewer steps. With all\n1,000 photos a class it is seeds that differ, and best has no "
+        "spread, since nothing in it is random."
+    ]
     if photos:
         parts += ["## Photos that most runs get wrong", hard_photos_table(photos)]
         parts += [
@@ -519,16 +568,34 @@ def write(arguments, ours, others, manifest):
     names = photo_names(manifest, "validation")
     photos = hard_photos(articles, names)
     readme = arguments.readme.read_text(encoding="utf-8")
-    filled = sections(articles, f"{folder.name}/", crossval)
+    fewer = by_photos(
+        [
+            record
+            for record in files.read_records(folder / "label_efficiency.jsonl")
+            if is_the_articles({"data": record["drawn_from"]}, manifest)
+        ],
+        [
+            *articles["scratch"].get("faithful", []),
+            *articles["bottleneck"].get("faithful", []),
+            *best_runs(ours),
+        ],
+    )
+    choice = None
+    if (folder / "choice.json").exists():
+        choice = json.loads((folder / "choice.json").read_text())
+    filled = sections(articles, f"{folder.name}/", crossval, ours, fewer)
     if (folder / "bench.json").exists():
         filled["speed"] = bench.table(json.loads((folder / "bench.json").read_text()))
     readme = fill(readme, filled, arguments.readme)
     plots.learning_curves(articles, folder / CURVES[0])
+    plots.label_efficiency(fewer, folder / FEWER[0])
     plots.changes(articles, RECIPES, folder / COSTS[0])
     if all((arguments.data / "validation" / name).exists() for name, _ in photos):
         plots.hard_photos(photos[:HARD_PHOTOS], arguments.data, folder / "hard_photos.jpg")
     with files.replacing(folder / "README.md") as temporary:
-        temporary.write_text(report(ours, others, articles, crossval, photos), encoding="utf-8")
+        temporary.write_text(
+            report(ours, others, articles, crossval, photos, fewer, choice), encoding="utf-8"
+        )
     with files.replacing(arguments.readme) as temporary:
         temporary.write_text(readme, encoding="utf-8")
     print(f"\nThe report: {folder / 'README.md'}   Filled in: {arguments.readme}")

@@ -5,6 +5,7 @@ import sys
 import zipfile
 
 import backend  # noqa: F401  first, it sets Keras up
+import best
 import bottleneck
 import cli
 import draw
@@ -51,9 +52,7 @@ class Workplace:
     def status(self, script, *options):
         """Run a script's main() as its command line would, and return its exit status."""
         arguments = ["--data", self.data, "--weights", self.weights, "--results", self.results]
-        if script is bottleneck and "--vgg16-weights" not in options:
-            arguments += ["--vgg16-weights", "random"]
-        if script is finetune and "--vgg16-weights" not in options:
+        if script in (bottleneck, finetune, best) and "--vgg16-weights" not in options:
             arguments += ["--vgg16-weights", "random"]
         command = [f"{script.__name__}.py", *map(str, [*arguments, *options])]
         self.monkeypatch.setattr(sys, "argv", command)

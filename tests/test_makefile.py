@@ -84,7 +84,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
     for target in set(phony.split()[1:]) - {"help", "FORCE"}:
         assert f"\n  {target} " in make.output
     variables = [line.split()[0] for line in text.splitlines() if " ?=" in line]
-    assert len(variables) == 12
+    assert len(variables) == 13
     for variable in variables:
         assert f"\n  {variable} " in make.output
 
@@ -155,6 +155,16 @@ def test_crossval(make):
     assert make("crossval", "EXPERIMENT=scratch", "FOLDS=3", "VGG16_WEIGHTS=my.h5")[1:] == [
         "crossval scratch --folds 3 --data data --seed 0 --epochs 50 --batch-size 32 "
         "--vgg16-weights my.h5"
+    ]
+
+
+def test_beyond_the_article(make):
+    assert make("best", "SEED=2", "PRECISION=float32", "VGG16_WEIGHTS=my.h5")[1:] == [
+        "best --data data --seed 2 --precision float32 --vgg16-weights my.h5"
+    ]
+    assert make("choose")[-1:] == ["choose --data data --seed 0"]
+    assert make("efficiency", "DRAWS=2")[-1:] == [
+        "label_efficiency --data data --seed 0 --draws 2 --epochs 50 --batch-size 32"
     ]
 
 

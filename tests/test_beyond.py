@@ -1,0 +1,206 @@
+"""Beyond the article: the kernel classifier, how it was chosen, and fewer photos."""
+
+import json
+import shutil
+
+import best
+import bottleneck
+import choose
+import finetune
+import h5py
+import images
+import keras
+import label_efficiency
+import numpy as np
+import pytest
+import report
+import runs
+import vgg16
+from conftest import SMALL
+
+from cli import InputError
+
+
+@pytest.fixture
+def features():
+    """40 unit vectors of 6 numbers, the classes a little apart, and their labels."""
+    random = np.random.default_rng(0)
+    labels = np.arange(40) % 2
+    vectors = random.normal(size=(40, 6)) + labels[:, np.newaxis]
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32"), labels
+
+
+@pytest.fixture
+def small_best(monkeypatch):
+    monkeypatch.setattr(best, "IMAGE_SIZE", SMALL)
+    monkeypatch.setattr(choose, "IMAGE_SIZES", (32, 48))
+
+
+def test_similarity_is_the_gaussian_kernel(features):
+    x, _ = features
+    distances = ((x[:, np.newaxis] - x[np.newaxis]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(best.similarity(x, x, 1.5), np.exp(-1.5 * distances), rtol=1e-5)
+
+
+def test_left_out_means_computed_without_the_photo(features):
+    x, labels = features
+    _, left_out = best.kernel_ridge(x, labels, gamma=1.0, ridge=0.1)
+    for number in range(len(x)):
+        others = np.arange(len(x)) != number
+        coefficients, _ = best.kernel_ridge(x[others], labels[others], gamma=1.0, ridge=0.1)
+        score = best.similarity(x[[number]], x[others], 1.0) @ coefficients
+        assert score[0] == pytest.approx(left_out[number], abs=1e-8)
+
+
+def test_platt_scaling_gives_probabilities(features):
+    scores = np.random.default_rng(1).normal(size=2000)
+    labels = (np.random.default_rng(2).random(2000) < 1 / (1 + np.exp(-(3 * scores - 1)))).astype(
+        int
+    )
+    slope, bias = best.platt_scaling(scores, labels)
+    assert (slope, bias) == (pytest.approx(3, abs=0.4), pytest.approx(-1, abs=0.3))
+
+
+def test_two_dense_layers_are_the_kernel_classifier(features):
+    x, labels = features
+    coefficients, left_out = best.kernel_ridge(x, labels, best.GAMMA, best.RIDGE)
+    slope, bias = best.platt_scaling(left_out, labels)
+    new = x[::-1] * np.array([1, -1, 1, 1, 1, 1], "float32")
+    scores = best.similarity(new, x, best.GAMMA) @ coefficients
+    expected = 1 / (1 + np.exp(-(slope * scores + bias)))
+    answers = best.build_classifier(x, labels).predict(new, verbose=0)[:, 0]
+    np.testing.assert_allclose(answers, expected, atol=1e-5)
+
+
+def test_features_are_pooled_maps_of_length_one():
+    base = vgg16.convolutional_base("random", SMALL)
+    photos = np.random.default_rng(0).random((2, *SMALL, 3)).astype("float32")
+    maps = keras.Model(base.input, base.get_layer("block5_conv3").output).predict(photos, verbose=0)
+    parts = [maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))]
+    parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
+    expected = np.concatenate(parts, axis=1) / np.sqrt(2)
+    model = best.build_feature_model(base, ("block5_conv3",))
+    np.testing.assert_allclose(model.predict(photos, verbose=0), expected, atol=1e-5)
+
+
+def test_vgg16_is_fed_as_it_was_trained(drawings):
+    folder = drawings / "train"
+    generator = images.in_order_generator(folder, SMALL, 3, best.PREPROCESSING)
+    photos = [
+        keras.utils.img_to_array(
+            keras.utils.load_img(path, target_size=SMALL, interpolation="bilinear")
+        )
+        for path in generator.filepaths[3:6]
+    ]
+    expected = keras.applications.vgg16.preprocess_input(np.stack(photos))
+    np.testing.assert_array_equal(generator[1], expected)
+
+
+def test_best_is_one_model_from_pixels_to_the_recorded_probability(workplace, small_best):
+    record = workplace.run(best)
+    path = workplace.weights / "best.weights.h5"
+    with h5py.File(path) as file:
+        model = keras.models.model_from_json(file["about/architecture"][()])
+        about = json.loads(file["about/record"][()])
+    model.load_weights(path)
+    generator = images.validation_generator(
+        workplace.data / "validation", about["image_size"], 5, about["preprocessing"]
+    )
+    answers = model.predict(generator, verbose=0)[:, 0]
+    np.testing.assert_allclose(answers, record["val_probabilities"], atol=2e-5)
+    assert record["val_accuracy"] == np.mean((answers > 0.5) == generator.classes)
+    loss = keras.losses.binary_crossentropy(generator.classes.astype("float32"), answers)
+    assert record["history"]["val_loss"] == [pytest.approx(float(loss), abs=1e-4)]
+
+
+def test_best_does_the_same_with_every_seed_and_looks_once(workplace, small_best, capsys):
+    first = workplace.run(best)
+    capsys.readouterr()
+    second = workplace.run(best, "--seed", 1)
+    assert "Using the features in pooled_features_train.npy" in capsys.readouterr().out
+    assert second["val_probabilities"] == first["val_probabilities"]
+    assert [len(runs) for runs in report.group([first, second])] == [2]
+
+
+def test_choosing_does_not_look_at_validation_photos(workplace, small_best, data, monkeypatch):
+    monkeypatch.setattr(choose, "GAMMAS", (1.0,))
+    monkeypatch.setattr(choose, "RIDGES", (0.1, 1.0))
+    shutil.rmtree(data / "validation")
+    workplace.data = data
+    assert workplace.status(choose, "--vgg16-weights", "random") == 0
+    choice = json.loads((workplace.results / "choice.json").read_text())
+    # two sizes as VGG16 was trained and one otherwise, one and both layers, two ridges
+    assert len(choice["choices"]) == 3 * 2 * 2
+    assert choice["photos"]["photos"] == 20
+    assert len(report.choice_table(choice).splitlines()) == 2 + 3 * 2
+
+
+def test_folds_are_tested_by_what_has_not_seen_them():
+    random = np.random.default_rng(0)
+    noise = random.normal(size=(200, 50))
+    noise /= np.linalg.norm(noise, axis=1, keepdims=True)
+    labels = random.permutation(np.arange(200) % 2)
+    fold = choose.divide(labels, 5, seed=0)
+    for label in 0, 1:
+        assert np.bincount(fold[labels == label]).tolist() == [20] * 5
+    result = choose.cross_validate(noise, labels, fold, gamma=4.0, ridge=0.01)
+    assert 0.35 < result["accuracy"] < 0.65  # seen before, all would be right
+
+
+def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):
+    workplace.run(bottleneck, "--epochs", 1)
+    line = workplace.error(finetune, "--epochs", 1, "--preprocessing", "imagenet")
+    assert "not of the same preprocessing" in line and "--preprocessing imagenet" in line
+    record = workplace.run(bottleneck, "--epochs", 1, "--preprocessing", "imagenet")
+    assert record["preprocessing"]["mode"] == "caffe"
+    tuned = workplace.run(finetune, "--epochs", 1, "--preprocessing", "imagenet")
+    assert tuned["preprocessing"] == record["preprocessing"]
+    names = [report.row(runs)[0] for runs in report.group(workplace.records())]
+    assert len(set(names)) == 3
+
+
+def test_a_draws_fewer_photos_are_among_its_more(drawings):
+    generator = images.in_order_generator(drawings / "train", SMALL, 4)
+    few, more = (label_efficiency.draw(generator, count, seed=0) for count in (3, 6))
+    other = label_efficiency.draw(generator, 3, seed=1)
+    for name in "cats", "dogs":
+        assert len(few[name]) == 3 and len(more[name]) == 6
+        assert set(few[name]) < set(more[name])
+        assert all(path.parent.name == name for _, path in more[name])
+    assert few != other
+    with pytest.raises(InputError, match="10 photos of cats, where 11"):
+        label_efficiency.draw(generator, 11, seed=0)
+
+
+def test_label_efficiency_goes_on_where_it_was(workplace, monkeypatch):
+    monkeypatch.setattr(label_efficiency, "EXPERIMENTS", ("scratch",))
+    monkeypatch.setattr(label_efficiency, "PHOTOS_PER_CLASS", (2, 4))
+    options = ("--draws", 1, "--epochs", 1)
+    assert workplace.status(label_efficiency, *options) == 0
+    path = workplace.results / "label_efficiency.jsonl"
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["data"]["train"]["photos"] for line in lines] == [4, 8]
+    assert {json.loads(line)["data"]["validation"]["photos"] for line in lines} == {12}
+    path.write_text(lines[0] + "\n")
+    assert workplace.status(label_efficiency, *options) == 0
+    again = path.read_text().splitlines()
+    assert again[0] == lines[0] and len(again) == 2
+
+
+def test_fewer_photos_are_told_beside_all(workplace):
+    def run(experiment, accuracy, seed, **more):
+        data = {"train": {"photos": 2000}, "validation": {"photos": 800}}
+        values = {"experiment": experiment, "val_accuracy": accuracy, "seed": seed, "data": data}
+        return values | more
+
+    fewer = [run("best", a, s, photos_per_class=25) for s, a in enumerate((0.8, 0.9))]
+    table = report.label_efficiency_table(report.by_photos(fewer, [run("best", 0.99, 0)]))
+    lines = [line.split("|")[1:-1] for line in table.splitlines()]
+    cells = [[cell.strip() for cell in line] for line in lines]
+    assert cells[0] == ["photos a class", "best"]
+    assert cells[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
+
+
+def test_what_needs_no_epochs_does_not_take_them(workplace, small_best):
+    assert "--epochs" in workplace.error(best, "--epochs", 3)
+    assert runs.argument_parser("", None, 32).parse_args([]).recipe == "best"
