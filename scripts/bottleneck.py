@@ -24,6 +24,7 @@ import vgg16
 IMAGE_SIZE = (150, 150)  # height and width; gives features of shape (4, 4, 512)
 EPOCHS = 50  # the article's
 BATCH_SIZE = 32  # the article's; only the code's edit of 2017 says 16
+DROPOUT = 0.5  # share of the dense units left out
 
 # See scratch.py: what 2016's sqrt(a) + 1e-8 is today.
 RMSPROP_EPSILON = {"faithful": 1e-16, "as-printed": 1e-7}
@@ -57,13 +58,13 @@ def read_source(path):
     return source if intact else None
 
 
-def build_top_model(input_shape):
+def build_top_model(input_shape, dropout=DROPOUT):
     """The classifier on top of the features: 256 dense units, dropout, one sigmoid unit."""
     model = keras.Sequential()
     model.add(keras.Input(input_shape))
     model.add(layers.Flatten())
     model.add(layers.Dense(256, activation="relu"))
-    model.add(layers.Dropout(0.5))
+    model.add(layers.Dropout(dropout))
     model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
     return model
 

@@ -1,6 +1,7 @@
 """The command-line manners of every script: one-line errors, exit statuses, help."""
 
 import argparse
+import math
 import sys
 from pathlib import Path
 
@@ -36,6 +37,27 @@ def _whole_number(text, least):
     if not (text.isascii() and text.isdigit() and least <= int(text) < 2**32):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
+
+
+def not_negative(text):
+    """argparse type: a finite number of at least 0."""
+    return _number(text, 0, math.inf)
+
+
+def share(text):
+    """argparse type: a number of at least 0 and below 1."""
+    return _number(text, 0, 1)
+
+
+def _number(text, least, end):
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not least <= number < end:
+        below = "" if end == math.inf else f" and below {end}"
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {least}{below}")
+    return number
 
 
 def path(text):

@@ -105,6 +105,14 @@ def fed_as_trained(record):
     return "mode" in record.get("preprocessing", {})
 
 
+def approaches(record):
+    """The article's approaches to get to above 0.95 that a fine-tuning took, as texts."""
+    return [
+        name.replace("_", " ") + ("" if value is True else f" {value:g}")
+        for name, value in record.get("approaches", {}).items()
+    ]
+
+
 def classifier_epochs(record):
     """How many epochs the classifier had that a fine-tuning started from; else None."""
     return record.get("top_model", {}).get("epochs")
@@ -127,6 +135,7 @@ def row(runs):
     first = runs[0]
     accuracies = [run["val_accuracy"] for run in runs]
     notes = [first["recipe"]] if first["recipe"] not in ("faithful", "best") else []
+    notes += approaches(first)
     if first["experiment"] in ARTICLE and fed_as_trained(first):
         notes.append("BGR less the mean")
     if first.get("vgg16_weights", "imagenet") != "imagenet":
@@ -171,6 +180,7 @@ def as_the_article(records, as_trained=False):
         for runs in group(records)
         if runs[0]["experiment"] in ARTICLE
         and fed_as_trained(runs[0]) == as_trained
+        and not approaches(runs[0])
         and (runs[0]["epochs"], runs[0]["batch_size"]) == (EPOCHS, BATCH_SIZE)
         and runs[0].get("vgg16_weights", "imagenet") == "imagenet"
         and classifier_epochs(runs[0]) in (None, EPOCHS)
@@ -405,6 +415,10 @@ def beyond(ours, articles):
                 lines.append((experiment, as_trained, runs))
     if best_runs(ours):
         lines.append(("**best**", True, best_runs(ours)))
+    for runs in group(ours):
+        if approaches(runs[0]):
+            name = f"{runs[0]['experiment']}, {', '.join(approaches(runs[0]))}"
+            lines.append((name, fed_as_trained(runs[0]), runs))
     for name, as_trained, runs in lines:
         _, _, here, photos_allow, count, *_ = row(runs)
         height, width = runs[0].get("image_size", (150, 150))

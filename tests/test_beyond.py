@@ -204,3 +204,61 @@ def test_fewer_photos_are_told_beside_all(workplace):
 def test_what_needs_no_epochs_does_not_take_them(workplace, small_best):
     assert "--epochs" in workplace.error(best, "--epochs", 3)
     assert runs.argument_parser("", None, 32).parse_args([]).recipe == "best"
+
+
+def test_the_articles_approaches_are_one_option_each(workplace):
+    workplace.run(bottleneck, "--epochs", 1)
+    plain = workplace.run(finetune, "--epochs", 1)
+    assert "approaches" not in plain and plain["frozen_layers"] == 15
+    rates = []
+    for option, record in {
+        ("--dropout", 0.7): {"dropout": 0.7},
+        ("--l1", 0.01): {"l1": 0.01},
+        ("--l2", 0.01): {"l2": 0.01},
+        ("--more-augmentation",): {"more_augmentation": True},
+        ("--one-more-block",): {"one_more_block": True},
+    }.items():
+        run = workplace.run(finetune, "--epochs", 1, *option)
+        assert run["approaches"] == record
+        path = workplace.weights / "fine_tuned.weights.h5"
+        with h5py.File(path) as file:
+            model = keras.models.model_from_json(file["about/architecture"][()])
+        rates.append(model.layers[-1].layers[-2].rate)
+        extra = run["history"]["val_loss"][0] - plain["history"]["val_loss"][0]
+        assert (extra > 1) == (option[0] in ("--l1", "--l2"))  # thousands of kernels' penalty
+        assert ("rotation_range" in run["augmentation"]) == (option[0] == "--more-augmentation")
+        assert run["frozen_layers"] == (11 if option[0] == "--one-more-block" else 15)
+    assert rates == [0.7, 0.5, 0.5, 0.5, 0.5]
+    # none of them is taken for the article's fine-tuning
+    groups = report.group(workplace.records())
+    assert len(groups) == 7 and len({report.row(runs)[0] for runs in groups}) == 7
+    whole = [r | {"epochs": 50, "vgg16_weights": "imagenet"} for r in workplace.records()]
+    for record in whole:
+        record.pop("top_model", None)
+    assert report.as_the_article(whole)["finetune"]["faithful"][0]["run"] == plain["run"]
+    assert "finetune, one more block" in report.beyond(whole, report.as_the_article(whole))
+
+
+def test_one_more_block_trains_two(workplace):
+    workplace.run(bottleneck, "--epochs", 1)
+    base = vgg16.convolutional_base("random", SMALL)
+    path = workplace.weights / "bottleneck_fc_model.weights.h5"
+    model = finetune.build_model(base, path, finetune.FROZEN_LAYERS_BUT_TWO_BLOCKS)
+    names = {layer.name for layer in model.layers if layer.trainable_weights} - {
+        model.layers[-1].name
+    }
+    assert names == {f"block{block}_conv{number}" for block in (4, 5) for number in (1, 2, 3)}
+    photos = np.random.default_rng(0).random((2, *SMALL, 3)).astype("float32")
+    frozen, trained = finetune.split(model, finetune.FROZEN_LAYERS_BUT_TWO_BLOCKS)
+    np.testing.assert_allclose(
+        trained.predict(frozen.predict(photos, verbose=0), verbose=0),
+        model.predict(photos, verbose=0),
+        atol=1e-6,
+    )
+
+
+@pytest.mark.parametrize(
+    "option", [("--dropout", "1"), ("--dropout", "-0.1"), ("--l2", "nan"), ("--l1", "inf")]
+)
+def test_approaches_are_numbers_that_make_sense(workplace, option):
+    assert option[0] in workplace.error(finetune, *option)
