@@ -25,7 +25,7 @@ import runs
 import vgg16
 from bottleneck import save_bottleneck_features
 
-IMAGE_SIZE = (288, 288)  # height and width; 3.7 times the article's pixels, what helped most
+IMAGE_SIZE = (384, 384)  # height and width; larger still was not tried
 BATCH_SIZE = 32  # photos that go through VGG16 at once
 
 # What VGG16 was trained on; from photos of which every pixel counts, not the nearest ones.
@@ -35,7 +35,7 @@ PREPROCESSING = {**images.IMAGENET_PREPROCESSING, "interpolation": "bilinear"}
 POOLED_LAYERS = ("block5_conv3",)
 
 GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
-RIDGE = 0.1  # what is added to the kernel matrix's diagonal; more means smoother
+RIDGE = 0.01  # what is added to the kernel matrix's diagonal; more means smoother
 
 
 def build_feature_model(base, pooled_layers):
