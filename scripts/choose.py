@@ -22,6 +22,7 @@ import images
 import report
 import runs
 import vgg16
+from cli import InputError
 from bottleneck import save_bottleneck_features
 
 FOLDS = 5
@@ -32,9 +33,14 @@ RIDGES = (0.01, 0.1, 1.0)
 
 
 def divide(labels, folds, seed):
-    """The number of each photo's fold, shape (photos,); every class is spread evenly."""
+    """The number of each photo's fold, shape (photos,); every class is spread evenly.
+
+    Raises InputError where a class has fewer photos than there are folds.
+    """
     random = np.random.default_rng(seed)
     fold = np.empty(len(labels), int)
+    if min(np.bincount(labels)) < folds:
+        raise InputError(f"a class with fewer than {folds} training photos makes no {folds} folds")
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
         fold[members] = np.arange(len(members)) % folds

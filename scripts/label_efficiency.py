@@ -13,6 +13,7 @@ import shutil
 import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
+import best
 import cli
 import crossval
 import files
@@ -64,10 +65,14 @@ def main(argv=None):
         for split in ("train", "validation")
     )
     everything = images.describe(train, validation)
+    vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
+    base = vgg16.convolutional_base(vgg16_weights, crossval.ANY_SIZE)
+    vgg16_description = vgg16.describe(base, vgg16_weights)
     tested = {
         name: crossval.named(validation, np.flatnonzero(validation.classes == number))
         for name, number in validation.class_indices.items()
     }
+    draw(train, max(PHOTOS_PER_CLASS), arguments.seed)  # too few are better noticed now
     done = []
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
         for photos_per_class in PHOTOS_PER_CLASS:
@@ -80,12 +85,22 @@ def main(argv=None):
                     "precision": arguments.precision,
                     "versions": runs.versions(),
                 }
-                if experiment != "best":
+                if experiment == "best":
+                    what |= {
+                        "image_size": list(best.IMAGE_SIZE),
+                        "preprocessing": best.PREPROCESSING,
+                        "pooled_layers": list(best.POOLED_LAYERS),
+                        "gamma": best.GAMMA,
+                        "ridge": best.RIDGE,
+                    }
+                else:
                     what |= {
                         "recipe": arguments.recipe,
                         "epochs": arguments.epochs,
                         "batch_size": arguments.batch_size,
                     }
+                if experiment != "scratch":
+                    what |= vgg16_description
                 earlier = [r for r in files.read_records(records) if r.items() >= what.items()]
                 if not earlier:
                     print(f"\n{experiment}, {photos_per_class} photos a class", flush=True)

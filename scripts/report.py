@@ -154,7 +154,7 @@ def row(runs):
         str(len(runs)),
         str(first["epochs"]),
         precision(first).removeprefix("mixed_"),
-        f"{seconds:.1f}",
+        f"{seconds:.1f}" if first["experiment"] in ARTICLE else "",
         ", ".join(hardware["gpus"]) or f"{hardware['cores']} cores, {hardware['processor']}",
     )
 
@@ -167,10 +167,18 @@ def table(records):
 # The report, of runs on the article's photos.
 
 
-def as_the_article(records, as_trained=False):
-    """{experiment: {recipe: runs}} of whole runs with ImageNet's VGG16, as the article has them.
+def is_whole(record):
+    """Whether a run of an experiment had the article's epochs, batches and ImageNet's VGG16."""
+    return (
+        record["experiment"] in ARTICLE
+        and (record["epochs"], record["batch_size"]) == (EPOCHS, BATCH_SIZE)
+        and record.get("vgg16_weights", "imagenet") == "imagenet"
+        and classifier_epochs(record) in (None, EPOCHS)
+    )
 
-    as_trained: take instead those in which VGG16 was fed with what it was trained on.
+
+def as_the_article(records):
+    """{experiment: {recipe: runs}} of whole runs with ImageNet's VGG16, as the article has them.
 
     In the precision and on the machine that most of them were made in and on. The faithful
     runs in float32 on that machine, if it is another precision, are under "float32".
@@ -178,12 +186,7 @@ def as_the_article(records, as_trained=False):
     whole = [
         runs
         for runs in group(records)
-        if runs[0]["experiment"] in ARTICLE
-        and fed_as_trained(runs[0]) == as_trained
-        and not approaches(runs[0])
-        and (runs[0]["epochs"], runs[0]["batch_size"]) == (EPOCHS, BATCH_SIZE)
-        and runs[0].get("vgg16_weights", "imagenet") == "imagenet"
-        and classifier_epochs(runs[0]) in (None, EPOCHS)
+        if is_whole(runs[0]) and not fed_as_trained(runs[0]) and not approaches(runs[0])
     ]
     count = collections.Counter()
     for runs in whole:
@@ -259,7 +262,7 @@ def every_run(records):
         first = runs[0]
         rows.append(
             (
-                first["experiment"],
+                row(runs)[0],
                 first["recipe"],
                 str(first["epochs"]),
                 precision(first).removeprefix("mixed_"),
@@ -397,34 +400,64 @@ def hard_photos_table(photos):
     return cli.markdown(rows)
 
 
-def best_runs(ours):
-    """The runs of best.py: those made last, if its settings have changed."""
-    groups = [runs for runs in group(ours) if runs[0]["experiment"] == "best"]
+def article_conditions(articles):
+    """The conditions() of the faithful runs, which what is compared with them must share."""
+    return {
+        conditions(recipes["faithful"]) for recipes in articles.values() if "faithful" in recipes
+    }
+
+
+def best_runs(ours, articles):
+    """The runs of best.py with ImageNet's VGG16: those made last, if its settings have changed."""
+    groups = [
+        runs
+        for runs in group(ours)
+        if runs[0]["experiment"] == "best"
+        and runs[0]["vgg16_weights"] == "imagenet"
+        and conditions(runs) in article_conditions(articles)
+    ]
     return max(groups, key=lambda runs: max(run["finished"] for run in runs), default=[])
 
 
 def beyond(ours, articles):
     """Markdown table: VGG16 fed as it was trained beside the article's way, and best.py."""
     rows = [("experiment", "photos", "VGG16 is fed", "here", "95 %", "runs")]
-    lines = []
-    fed = {False: articles, True: as_the_article(ours, as_trained=True)}
-    for experiment in ("bottleneck", "finetune"):
-        for as_trained, experiments in fed.items():
-            runs = experiments[experiment].get("faithful")
-            if runs:
-                lines.append((experiment, as_trained, runs))
-    if best_runs(ours):
-        lines.append(("**best**", True, best_runs(ours)))
-    for runs in group(ours):
-        if approaches(runs[0]):
-            name = f"{runs[0]['experiment']}, {', '.join(approaches(runs[0]))}"
-            lines.append((name, fed_as_trained(runs[0]), runs))
-    for name, as_trained, runs in lines:
+    compared = [
+        runs
+        for runs in group(ours)
+        if runs[0]["experiment"] in ("bottleneck", "finetune")
+        and is_whole(runs[0])
+        and runs[0]["recipe"] == "faithful"
+        and conditions(runs) in article_conditions(articles)
+    ]
+    compared.sort(
+        key=lambda runs: (
+            list(ARTICLE).index(runs[0]["experiment"]),
+            fed_as_trained(runs[0]),
+            len(approaches(runs[0])),
+        )
+    )
+    # Nothing in best is random, so that its seeds are one run.
+    for runs in [*compared, best_runs(ours, articles)[:1]]:
+        if not runs:
+            continue
+        name = ", ".join([runs[0]["experiment"], *approaches(runs[0])])
         _, _, here, photos_allow, count, *_ = row(runs)
-        height, width = runs[0].get("image_size", (150, 150))
-        way = "BGR less the mean" if as_trained else "RGB × 1/255"
+        height, width = runs[0]["image_size"]
+        way = "BGR less the mean" if fed_as_trained(runs[0]) else "RGB × 1/255"
         rows.append((name, f"{height} × {width}", way, here, photos_allow, count))
     return cli.markdown(rows)
+
+
+def read_choice(path, manifest):
+    """What choose.py found on the article's training photos with ImageNet's VGG16, else None."""
+    if not path.exists():
+        return None
+    choice = json.loads(path.read_text())
+    names = photo_names(manifest, "train")
+    digest = files.data_set_digest(names, [manifest[f"train/{name}"] for name in names])
+    ours = choice["photos"]["sha256"] == digest and choice["vgg16_weights"] == "imagenet"
+    return choice if ours else None
 
 
 def picture(name, text, folder=""):
@@ -442,11 +475,10 @@ COSTS = ("changes", "Accuracy of each run, by what the article's constants mean"
 FEWER = ("label_efficiency", "Validation accuracy by the number of training photos a class")
 
 
-def sections(articles, folder, crossval, ours, fewer):
+def sections(articles, folder, crossval, ours):
     """The README's sections, {name: Markdown}, of the runs on the article's photos."""
     return {
         "beyond": beyond(ours, articles),
-        "fewer": f"{picture(*FEWER, folder)}\n\n{label_efficiency_table(fewer)}",
         "numbers": f"{picture(*CURVES, folder)}\n\n{headline(articles)}",
         "changes": f"{picture(*COSTS, folder)}\n\n{changes(articles)}",
         "crossval": crossvalidation(crossval),
@@ -506,13 +538,14 @@ def report(ours, others, articles, crossval, photos, fewer, choice):
             "were not looked at.",
             choice_table(choice),
         ]
-    parts += ["## Fewer photos", picture(*FEWER), label_efficiency_table(fewer)]
-    parts += [
-        "Validation accuracy: mean ± standard deviation over draws of the training photos, with "
-        "their number\n(`make efficiency`). Each training has its 50 epochs, so with fewer photos "
-        "also fewer steps. With all\n1,000 photos a class it is seeds that differ, and best has no "
-        "spread, since nothing in it is random."
-    ]
+    if fewer:
+        parts += ["## Fewer photos", picture(*FEWER), label_efficiency_table(fewer)]
+        parts += [
+            "Validation accuracy: mean ± standard deviation over draws of the training photos, "
+            "with their number\n(`make efficiency`). Each training has its 50 epochs, so with "
+            "fewer photos also fewer steps. With all\n1,000 photos a class it is seeds that "
+            "differ, and best has no spread, since nothing in it is random."
+        ]
     if photos:
         parts += ["## Photos that most runs get wrong", hard_photos_table(photos)]
         parts += [
@@ -582,27 +615,29 @@ def write(arguments, ours, others, manifest):
     names = photo_names(manifest, "validation")
     photos = hard_photos(articles, names)
     readme = arguments.readme.read_text(encoding="utf-8")
-    fewer = by_photos(
-        [
-            record
-            for record in files.read_records(folder / "label_efficiency.jsonl")
-            if is_the_articles({"data": record["drawn_from"]}, manifest)
-        ],
-        [
-            *articles["scratch"].get("faithful", []),
-            *articles["bottleneck"].get("faithful", []),
-            *best_runs(ours),
-        ],
-    )
-    choice = None
-    if (folder / "choice.json").exists():
-        choice = json.loads((folder / "choice.json").read_text())
-    filled = sections(articles, f"{folder.name}/", crossval, ours, fewer)
+    whole = best_runs(ours, articles)[:1]
+    for experiment in "scratch", "bottleneck":
+        whole += articles[experiment].get("faithful", [])
+    fewer = [
+        record
+        for record in files.read_records(folder / "label_efficiency.jsonl")
+        if is_the_articles({"data": record["drawn_from"]}, manifest)
+        and record.get("vgg16_weights", "imagenet") == "imagenet"
+        and (record["experiment"] == "best" or is_whole(record))
+        and record["recipe"] in ("faithful", "best")
+        and conditions([record]) in article_conditions(articles)
+    ]
+    fewer = by_photos(fewer, whole) if fewer else None
+    choice = read_choice(folder / "choice.json", manifest)
+    filled = sections(articles, f"{folder.name}/", crossval, ours)
+    if fewer:
+        text = f"{picture(*FEWER, f'{folder.name}/')}\n\n{label_efficiency_table(fewer)}"
+        filled["fewer"] = text
+        plots.label_efficiency(fewer, folder / FEWER[0])
     if (folder / "bench.json").exists():
         filled["speed"] = bench.table(json.loads((folder / "bench.json").read_text()))
     readme = fill(readme, filled, arguments.readme)
     plots.learning_curves(articles, folder / CURVES[0])
-    plots.label_efficiency(fewer, folder / FEWER[0])
     plots.changes(articles, RECIPES, folder / COSTS[0])
     if all((arguments.data / "validation" / name).exists() for name, _ in photos):
         plots.hard_photos(photos[:HARD_PHOTOS], arguments.data, folder / "hard_photos.jpg")

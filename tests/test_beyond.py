@@ -6,6 +6,7 @@ import shutil
 import best
 import bottleneck
 import choose
+import files
 import finetune
 import h5py
 import images
@@ -145,6 +146,8 @@ def test_folds_are_tested_by_what_has_not_seen_them():
         assert np.bincount(fold[labels == label]).tolist() == [20] * 5
     result = choose.cross_validate(noise, labels, fold, gamma=4.0, ridge=0.01)
     assert 0.35 < result["accuracy"] < 0.65  # seen before, all would be right
+    with pytest.raises(InputError, match="fewer than 101"):
+        choose.divide(labels, 101, seed=0)
 
 
 def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):
@@ -175,7 +178,7 @@ def test_a_draws_fewer_photos_are_among_its_more(drawings):
 def test_label_efficiency_goes_on_where_it_was(workplace, monkeypatch):
     monkeypatch.setattr(label_efficiency, "EXPERIMENTS", ("scratch",))
     monkeypatch.setattr(label_efficiency, "PHOTOS_PER_CLASS", (2, 4))
-    options = ("--draws", 1, "--epochs", 1)
+    options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
     assert workplace.status(label_efficiency, *options) == 0
     path = workplace.results / "label_efficiency.jsonl"
     lines = path.read_text().splitlines()
@@ -199,6 +202,42 @@ def test_fewer_photos_are_told_beside_all(workplace):
     cells = [[cell.strip() for cell in line] for line in lines]
     assert cells[0] == ["photos a class", "best"]
     assert cells[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
+
+
+def test_only_comparable_runs_of_best_are_told():
+    def run(accuracy, finished, **more):
+        hardware = {"processor": "a processor", "cores": 2, "gpus": []}
+        record = {"experiment": "best", "recipe": "best", "seed": 0, "epochs": 1, "batch_size": 32}
+        record |= {"image_size": [384, 384], "seconds_per_epoch": [1.0], "val_accuracy": accuracy}
+        record |= {"data": {"validation": {"photos": 800}}, "preprocessing": best.PREPROCESSING}
+        record |= {"finished": finished, "vgg16_weights": "imagenet", "hardware": hardware}
+        return record | more
+
+    good = run(0.98, "2026-01-02")
+    articles = {"scratch": {"faithful": [good]}}  # for its precision and machine
+    others = [
+        run(0.97, "2026-01-01", gamma=3),
+        run(0.5, "2026-01-03", vgg16_weights="random"),
+        run(0.6, "2026-01-03", precision="mixed_bfloat16"),
+        run(0.7, "2026-01-03", hardware={"processor": "b", "cores": 2, "gpus": []}),
+    ]
+    assert report.best_runs([*others[:2], good, *others[2:]], articles) == [good]
+    assert "384 × 384 | BGR less the mean | 0.980" in report.beyond([good, *others], articles)
+
+
+def test_choices_of_other_photos_are_not_told(tmp_path):
+    manifest = files.read_manifest(report.MANIFEST)
+    names = report.photo_names(manifest, "train")
+    digest = files.data_set_digest(names, [manifest[f"train/{name}"] for name in names])
+    path = tmp_path / "choice.json"
+    assert report.read_choice(path, manifest) is None
+    for sha256, weights, told in (
+        (digest, "imagenet", True),
+        ("x", "imagenet", False),
+        (digest, "random", False),
+    ):
+        path.write_text(json.dumps({"photos": {"sha256": sha256}, "vgg16_weights": weights}))
+        assert (report.read_choice(path, manifest) is not None) == told
 
 
 def test_what_needs_no_epochs_does_not_take_them(workplace, small_best):
@@ -232,6 +271,7 @@ def test_the_articles_approaches_are_one_option_each(workplace):
     # none of them is taken for the article's fine-tuning
     groups = report.group(workplace.records())
     assert len(groups) == 7 and len({report.row(runs)[0] for runs in groups}) == 7
+    assert "finetune" not in report.beyond(workplace.records(), {})  # not of whole runs
     whole = [r | {"epochs": 50, "vgg16_weights": "imagenet"} for r in workplace.records()]
     for record in whole:
         record.pop("top_model", None)

@@ -32,6 +32,7 @@ def record(experiment, accuracy, seed=0, **settings):
         "seed": seed,
         "epochs": 50,
         "batch_size": 32,
+        "image_size": [150, 150],
         "data": {"train": {"sha256": "a"}, "validation": {"sha256": "b", "photos": 800}},
         "hardware": {"processor": "a processor", "cores": 2, "gpus": []},
         "seconds_per_epoch": [1.0, 2.0, 9.0],
