@@ -135,6 +135,8 @@ def row(runs):
     first = runs[0]
     accuracies = [run["val_accuracy"] for run in runs]
     notes = [first["recipe"]] if first["recipe"] not in ("faithful", "best") else []
+    if first["experiment"] == "best":
+        notes.append(f"{first['image_size'][0]} pixels")
     notes += approaches(first)
     if first["experiment"] in ARTICLE and fed_as_trained(first):
         notes.append("BGR less the mean")
