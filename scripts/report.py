@@ -41,12 +41,16 @@ HARD_PHOTOS = 20  # as many are shown of those that most runs get wrong
 
 def is_the_articles(record, manifest):
     """Whether a run used exactly the photos of data/manifest.sha256."""
-    for split in "train", "validation":
-        names = photo_names(manifest, split)
-        digests = [manifest[f"{split}/{name}"] for name in names]
-        if record["data"][split]["sha256"] != files.data_set_digest(names, digests):
-            return False
-    return True
+    return all(
+        record["data"][split]["sha256"] == manifest_digest(manifest, split)
+        for split in ("train", "validation")
+    )
+
+
+def manifest_digest(manifest, split):
+    """files.data_set_digest() of the manifest's photos of "train" or "validation"."""
+    names = photo_names(manifest, split)
+    return files.data_set_digest(names, [manifest[f"{split}/{name}"] for name in names])
 
 
 def photo_names(manifest, split):
@@ -456,10 +460,8 @@ def read_choice(path, manifest):
     if not path.exists():
         return None
     choice = json.loads(path.read_text())
-    names = photo_names(manifest, "train")
-    digest = files.data_set_digest(names, [manifest[f"train/{name}"] for name in names])
-    ours = choice["photos"]["sha256"] == digest and choice["vgg16_weights"] == "imagenet"
-    return choice if ours else None
+    photos_are_ours = choice["photos"]["sha256"] == manifest_digest(manifest, "train")
+    return choice if photos_are_ours and choice["vgg16_weights"] == "imagenet" else None
 
 
 def picture(name, text, folder=""):
@@ -472,8 +474,6 @@ def picture(name, text, folder=""):
 
 CURVES = ("learning_curves", "Validation accuracy by epoch of the three experiments")
 COSTS = ("changes", "Accuracy of each run, by what the article's constants mean")
-
-
 FEWER = ("label_efficiency", "Validation accuracy by the number of training photos a class")
 
 
