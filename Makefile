@@ -184,7 +184,8 @@ crossval: $(PHOTOS) | $(VENV)
 choose: $(PHOTOS) | $(VENV)
 	$(RUN) scripts/choose.py --data "$$DATA" --seed "$$SEED" $(precision) $(vgg16)
 
-efficiency: $(PHOTOS) | $(VENV)
+# VGG16's features of the photos drawn are parts of those of all photos.
+efficiency: $(BOTTLENECK) $(BEST) | $(VENV)
 	$(RUN) scripts/label_efficiency.py --data "$$DATA" --seed "$$SEED" --draws "$$DRAWS" \
 	  $(recipe) $(precision) --epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE" $(vgg16)
 

@@ -42,10 +42,15 @@ def save_bottleneck_features(base, generator, path, source):
         print(f"Using the features in {path.name}.")
         return np.load(path)
     features = base.predict(generator, verbose=runs.VERBOSE).astype("float32", copy=False)
+    store_features(path, features, source)
+    return features
+
+
+def store_features(path, features, source):
+    """Write a features' file and its source, see save_bottleneck_features()."""
     with files.replacing(path) as temporary:
         np.save(temporary, features)
     files.write_json(path.with_suffix(".json"), {**source, "sha256": files.sha256(path)})
-    return features
 
 
 def read_source(path):

@@ -3,12 +3,14 @@
 Draws some of the training photos of each class at random and runs scratch.py,
 bottleneck.py and best.py on them, as if there were no others; the validation photos stay
 as they are. A draw's smaller sets are parts of its larger ones, and the draw's number is
-the runs' seed, too. Adds a line for each run to results/label_efficiency.jsonl; the runs
-with all photos are those of runs.jsonl. Interrupted, it goes on where it was when started
-again.
+the runs' seed, too. VGG16's features of all photos, if bottleneck.py and best.py have left
+them in weights/, are used again. Adds a line for each run to
+results/label_efficiency.jsonl; the runs with all photos are those of runs.jsonl.
+Interrupted, it goes on where it was when started again.
 """
 
 import shutil
+from pathlib import Path
 
 import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
@@ -21,9 +23,11 @@ import images
 import report
 import runs
 import vgg16
+from bottleneck import read_source, store_features
 from cli import InputError
 
-EXPERIMENTS = ("best", "bottleneck", "scratch")
+# The experiments, and whose features of VGG16 they train on.
+EXPERIMENTS = {"best": "pooled_features", "bottleneck": "bottleneck_features", "scratch": None}
 PHOTOS_PER_CLASS = (25, 50, 100, 250, 500)
 DRAWS = 3
 
@@ -46,6 +50,30 @@ def draw(generator, photos_per_class, seed):
     return drawn
 
 
+def hand_over_features(features, weights, folder, generators, everything):
+    """Put the drawn photos' rows of all photos' features where the experiment looks for them.
+
+    features: the files' name but for their split. weights: the folder with those of all
+    photos. folder: the experiment's, with the drawn photos in data/. generators, everything:
+    {split: ...} of all photos, and what images.describe() says of these. The experiment
+    checks, as always, that they are what it needs, and makes them itself if not.
+    """
+    drawn = {
+        split: images.in_order_generator(folder / "data" / split, crossval.ANY_SIZE, 1)
+        for split in generators
+    }
+    photos = images.describe(drawn["train"], drawn["validation"])
+    for split, generator in generators.items():
+        path = weights / f"{features}_{split}.npy"
+        source = read_source(path)
+        if source is None or source["photos"] != everything[split]:
+            continue
+        number = {Path(path).resolve(): n for n, path in enumerate(generator.filepaths)}
+        rows = [number[Path(path).resolve()] for path in drawn[split].filepaths]
+        source["photos"] = photos[split]
+        store_features(folder / path.name, np.load(path)[rows], source)
+
+
 def main(argv=None):
     """Run the script with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, crossval.EPOCHS, crossval.BATCH_SIZE)
@@ -60,10 +88,11 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     files.make_writable_folder(arguments.results)
     records = arguments.results / "label_efficiency.jsonl"
-    train, validation = (
-        images.in_order_generator(arguments.data / split, crossval.ANY_SIZE, arguments.batch_size)
+    generators = {
+        split: images.in_order_generator(arguments.data / split, crossval.ANY_SIZE, 1)
         for split in ("train", "validation")
-    )
+    }
+    train, validation = generators.values()
     everything = images.describe(train, validation)
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
     base = vgg16.convolutional_base(vgg16_weights, crossval.ANY_SIZE)
@@ -76,7 +105,7 @@ def main(argv=None):
     done = []
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
         for photos_per_class in PHOTOS_PER_CLASS:
-            for experiment in EXPERIMENTS:
+            for experiment, features in EXPERIMENTS.items():
                 what = {
                     "experiment": experiment,
                     "photos_per_class": photos_per_class,
@@ -109,6 +138,10 @@ def main(argv=None):
                     folder = arguments.weights / "label_efficiency" / experiment
                     photos = draw(train, photos_per_class, seed)
                     crossval.link([photos, tested], 1, folder / "data")
+                    if features:
+                        hand_over_features(
+                            features, arguments.weights, folder, generators, everything
+                        )
                     earlier = [crossval.run_scripts(arguments, experiment, folder, seed) | what]
                     files.append_record(records, earlier[0])
                 done.append(earlier[-1])

@@ -6,6 +6,7 @@ import shutil
 import best
 import bottleneck
 import choose
+import crossval
 import files
 import finetune
 import h5py
@@ -176,7 +177,7 @@ def test_a_draws_fewer_photos_are_among_its_more(drawings):
 
 
 def test_label_efficiency_goes_on_where_it_was(workplace, monkeypatch):
-    monkeypatch.setattr(label_efficiency, "EXPERIMENTS", ("scratch",))
+    monkeypatch.setattr(label_efficiency, "EXPERIMENTS", {"scratch": None})
     monkeypatch.setattr(label_efficiency, "PHOTOS_PER_CLASS", (2, 4))
     options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
     assert workplace.status(label_efficiency, *options) == 0
@@ -188,6 +189,32 @@ def test_label_efficiency_goes_on_where_it_was(workplace, monkeypatch):
     assert workplace.status(label_efficiency, *options) == 0
     again = path.read_text().splitlines()
     assert again[0] == lines[0] and len(again) == 2
+
+
+def test_drawn_photos_take_their_rows_of_all_photos_features(workplace):
+    weights, folder = workplace.weights, workplace.weights / "drawn"
+    record = workplace.run(bottleneck, "--epochs", 1)
+    generators = {
+        split: images.in_order_generator(workplace.data / split, SMALL, 1)
+        for split in ("train", "validation")
+    }
+    photos = [label_efficiency.draw(generators["train"], 4, seed=0)]
+    photos += [label_efficiency.draw(generators["validation"], 6, seed=0)]
+    crossval.link(photos, 1, folder / "data")
+    arguments = ("bottleneck_features", weights, folder, generators)
+    label_efficiency.hand_over_features(*arguments, record["data"] | {"train": "other photos"})
+    assert not (folder / "bottleneck_features_train.npy").exists()
+    label_efficiency.hand_over_features(*arguments, record["data"])
+    handed_over = np.load(folder / "bottleneck_features_train.npy")
+    sources = {path: bottleneck.read_source(path) for path in folder.glob("*.npy")}
+    workplace.data, workplace.weights = folder / "data", folder
+    workplace.run(bottleneck, "--epochs", 1)  # would write others if these were not right
+    assert len(sources) == 2
+    assert {path: bottleneck.read_source(path) for path in sources} == sources
+    (folder / "bottleneck_features_train.npy").unlink()
+    workplace.run(bottleneck, "--epochs", 1)
+    made = np.load(folder / "bottleneck_features_train.npy")
+    np.testing.assert_allclose(handed_over, made, atol=1e-6)
 
 
 def test_fewer_photos_are_told_beside_all(workplace):
