@@ -9,6 +9,8 @@
 ##   best        beyond the article: VGG16 as it was trained, a kernel classifier (0.99)
 ##   choose      how best's settings were chosen, inside the training photos (20 minutes)
 ##   efficiency  accuracy with 25 to 500 training photos a class (an hour)
+##   predict     the class of each photo in PHOTOS, by the best model at hand
+##   evaluate    how good that model is on PHOTOS, a folder with CLASS/ subfolders
 ##   reproduce   all three with each seed, then their results beside the article's
 ##   report      the results so far: tables, learning curves, what Keras's changes cost
 ##   crossval    one experiment, trained and tested on all photos in turn
@@ -23,7 +25,13 @@
 ##   PYTHON         the Python, 3.11 to 3.13, to create .venv/ with (python3)
 ##   ARCHIVE        an archive or folder of Dogs vs. Cats that you have already
 ##   VGG16_WEIGHTS  VGG16's weights file, if you have it already; remembered
-##   DATA           another folder with train/CLASS/ and validation/CLASS/ (data)
+##   DATA           another folder with train/CLASS/ and validation/CLASS/, or with
+##                  CLASS/ alone, of which a fifth is then to validate on (data)
+##   WEIGHTS        where models are (weights; for DATA=my_photos weights/my_photos)
+##   PHOTOS         what predict and evaluate look at: photos, folders
+##   MODEL          a model's file for predict and evaluate (the best in WEIGHTS)
+##   TOP            how many classes of each photo predict tells (1)
+##   CSV            a file for predict to write them to, too
 ##   EPOCHS         for the experiments named on the command line (50)
 ##   BATCH_SIZE     for the experiments named on the command line (32)
 ##   SEED           of everything random (0)
@@ -50,13 +58,32 @@ FOLDS ?= 5
 DRAWS ?= 3
 RECIPE ?= faithful
 PRECISION ?=
+WEIGHTS ?=
+PHOTOS ?=
+MODEL ?=
+TOP ?= 1
+CSV ?=
 # Not every shell expands the ~ of VARIABLE=~/folder.
 tilde = $(if $(filter ~/%,$(firstword $(1))),$(HOME)/$(patsubst ~/%,%,$(1)),$(1))
 override ARCHIVE := $(call tilde,$(ARCHIVE))
 override VGG16_WEIGHTS := $(call tilde,$(VGG16_WEIGHTS))
 override DATA := $(call tilde,$(DATA))
+override WEIGHTS := $(call tilde,$(WEIGHTS))
 # Recipes read them from the environment, where blanks and quotes do no harm.
 export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED EXPERIMENT FOLDS DRAWS RECIPE PRECISION
+export WEIGHTS PHOTOS MODEL TOP CSV
+
+# Another data set than data/ has a folder of its own for its outputs, as in folders.py, and
+# one for what they were made with.
+quoted = '$(subst ','\'',$(1))'
+ifeq ($(WEIGHTS),)
+override WEIGHTS := weights$(shell data=$$(realpath -- $(call quoted,$(DATA))) && [ "$$data" != "$$(realpath data)" ] && \
+  printf / && basename -- "$$data" | LC_ALL=C tr -c 'A-Za-z0-9._\n-' _)
+endif
+ifneq ($(words $(WEIGHTS)),1)
+$(error WEIGHTS=$(WEIGHTS): make can't have blanks in it)
+endif
+MADE := .made/$(WEIGHTS)
 
 ifneq ($(filter-out float32 mixed_bfloat16,$(PRECISION)),)
 $(error PRECISION=$(PRECISION): must be float32 or mixed_bfloat16)
@@ -68,7 +95,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # each training uses all cores by itself
-.PHONY: help demo data scratch bottleneck finetune best choose efficiency reproduce report crossval bench preview test clean FORCE
+.PHONY: help demo data scratch bottleneck finetune best choose efficiency predict evaluate reproduce report crossval bench preview test clean FORCE
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -88,17 +115,17 @@ $(VENV): requirements.txt
 # What an output was made with, as a file of its own that changes only when its text
 # does: an output is made again when its variables, photos or files have changed.
 .made/%: FORCE
-	@mkdir -p .made
+	@mkdir -p $(@D)
 	@text=$$($(text)); [ -f $@ ] && [ "$$text" = "$$(cat $@)" ] || printf '%s\n' "$$text" > $@
 
 contents = find -L $(1) -type f $(2) -exec cksum {} + 2>&1 | sort | cksum
 .made/archive: text = $(call contents,"$$ARCHIVE")
 .made/vgg16: text = $(call contents,"$$VGG16_WEIGHTS")
-.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE PRECISION=$$PRECISION"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
+$(MADE)/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE PRECISION=$$PRECISION"; $(call contents,"$$DATA",$(photos))
 photos = \( -iname '*.jp*g' -o -iname '*.png' -o -iname '*.bmp' -o -iname '*.ppm' -o -iname '*.tif*' \)
 # EPOCHS and BATCH_SIZE are for the experiments that are named on the command line:
 # `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
-.made/options-%: text = $(if $(call named,$(*:options-%=%)),echo "$$EPOCHS $$BATCH_SIZE",cat $@ 2>/dev/null || echo $(UNNAMED))
+$(MADE)/options-%: text = $(if $(call named,$(patsubst options-%,%,$(@F))),echo "$$EPOCHS $$BATCH_SIZE",cat $@ 2>/dev/null || echo $(UNNAMED))
 # What an experiment that is not named has: the scripts' own defaults.
 UNNAMED := 50 32
 named = $(filter $(1),$(MAKECMDGOALS))
@@ -113,26 +140,27 @@ data/photos.json: $(if $(PREPARED),,FORCE) $(if $(ARCHIVE),.made/archive) | $(VE
 # Photos in data/ that make did not put there, without photos.json, are used as they are.
 ifeq ($(DATA),data)
 ifneq ($(ARCHIVE)$(if $(PREPARED),$(wildcard data/photos.json),prepare),)
-PHOTOS := data/photos.json
+READY := data/photos.json
 endif
 endif
 
 # Experiments.
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py files.py images.py runs.py)
-SCRATCH := weights/first_try.weights.h5
-BOTTLENECK := weights/bottleneck_fc_model.weights.h5
-FINETUNE := weights/fine_tuned.weights.h5
-BEST := weights/best.weights.h5
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py files.py folders.py images.py runs.py)
+SCRATCH := $(WEIGHTS)/first_try.weights.h5
+BOTTLENECK := $(WEIGHTS)/bottleneck_fc_model.weights.h5
+FINETUNE := $(WEIGHTS)/fine_tuned.weights.h5
+BEST := $(WEIGHTS)/best.weights.h5
 SHEET := preview/contact_sheet.jpg
 
 # Scripts write them whole or not at all; make need not delete them when interrupted.
 .PRECIOUS: $(SCRATCH) $(BOTTLENECK) $(FINETUNE) $(BEST) $(SHEET) data/photos.json
 
-.made/inputs-scratch .made/inputs-bottleneck .made/inputs-finetune .made/inputs-best .made/inputs-preview: $(PHOTOS)
+$(MADE)/inputs-scratch $(MADE)/inputs-bottleneck $(MADE)/inputs-finetune $(MADE)/inputs-best $(MADE)/inputs-preview: $(READY)
 
 recipe = $(if $(filter-out faithful,$(RECIPE)),--recipe "$$RECIPE")
-settings = --data "$$DATA" --seed "$$SEED" $(recipe) $(precision) \
+settings = --data "$$DATA" $(weights) --seed "$$SEED" $(recipe) $(precision) \
   $(if $(call named,$(1)),--epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE")
+weights = $(if $(filter-out weights,$(WEIGHTS)),--weights "$$WEIGHTS")
 precision = $(if $(PRECISION),--precision "$$PRECISION")
 vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
 
@@ -142,32 +170,32 @@ finetune: $(FINETUNE)
 best: $(BEST)
 preview: $(SHEET)
 
-$(SCRATCH): scripts/scratch.py $(EVERYWHERE) .made/inputs-scratch .made/options-scratch | $(VENV)
+$(SCRATCH): scripts/scratch.py $(EVERYWHERE) $(MADE)/inputs-scratch $(MADE)/options-scratch | $(VENV)
 	$(RUN) scripts/scratch.py $(call settings,scratch)
 
 # The features, bottleneck_features_{train,validation}.npy, are made by the same command.
-$(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs-bottleneck \
-  .made/options-bottleneck $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
-	$(if $(call named,bottleneck),,@echo $(UNNAMED) > .made/options-bottleneck)
+$(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inputs-bottleneck \
+  $(MADE)/options-bottleneck $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
+	$(if $(call named,bottleneck),,@echo $(UNNAMED) > $(MADE)/options-bottleneck)
 	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
 
-$(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/inputs-finetune .made/options-finetune | $(VENV)
+$(FINETUNE): scripts/finetune.py $(BOTTLENECK) $(MADE)/inputs-finetune $(MADE)/options-finetune | $(VENV)
 	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)
 
-$(BEST): scripts/best.py scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs-best \
+$(BEST): scripts/best.py scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inputs-best \
   $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
-	$(RUN) scripts/best.py --data "$$DATA" --seed "$$SEED" $(precision) $(vgg16)
+	$(RUN) scripts/best.py --data "$$DATA" $(weights) --seed "$$SEED" $(precision) $(vgg16)
 
-$(SHEET): scripts/preview.py scripts/images.py .made/inputs-preview | $(VENV)
+$(SHEET): scripts/preview.py scripts/images.py $(MADE)/inputs-preview | $(VENV)
 	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(recipe)
 
 # Each seed's three runs leave a file when they are done, so that an interrupted reproduction
 # goes on where it was. The last number of SEEDS and SEED is refused here if it is none.
 seeds := $(shell seq "$(SEED)" $$(($(SEED) + $(SEEDS) - 1)) 2>/dev/null)
-.made/inputs-reproduce: text = echo "DATA=$$DATA RECIPE=$$RECIPE PRECISION=$$PRECISION EPOCHS=$$EPOCHS BATCH_SIZE=$$BATCH_SIZE"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
-.made/inputs-reproduce: $(PHOTOS)
-reproduced := $(seeds:%=.made/seed-%)
-$(reproduced): .made/seed-%: .made/inputs-reproduce scripts/scratch.py scripts/bottleneck.py \
+$(MADE)/inputs-reproduce: text = echo "DATA=$$DATA RECIPE=$$RECIPE PRECISION=$$PRECISION EPOCHS=$$EPOCHS BATCH_SIZE=$$BATCH_SIZE"; $(call contents,"$$DATA",$(photos))
+$(MADE)/inputs-reproduce: $(READY)
+reproduced := $(seeds:%=$(MADE)/seed-%)
+$(reproduced): $(MADE)/seed-%: $(MADE)/inputs-reproduce scripts/scratch.py scripts/bottleneck.py \
   scripts/finetune.py scripts/vgg16.py $(EVERYWHERE) $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(MAKE) scratch bottleneck finetune SEED=$*
 	@touch $@
@@ -177,19 +205,31 @@ reproduce: $(if $(seeds),$(reproduced),$(error SEEDS=$(SEEDS), SEED=$(SEED): mus
 report: $(VENV)
 	@$(RUN) scripts/report.py --readme README.md --data "$$DATA"
 
-crossval: $(PHOTOS) | $(VENV)
-	$(RUN) scripts/crossval.py "$$EXPERIMENT" --folds "$$FOLDS" --data "$$DATA" --seed "$$SEED" \
+crossval: $(READY) | $(VENV)
+	$(RUN) scripts/crossval.py "$$EXPERIMENT" --folds "$$FOLDS" --data "$$DATA" $(weights) --seed "$$SEED" \
 	  $(recipe) $(precision) --epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE" $(vgg16)
 
-choose: $(PHOTOS) | $(VENV)
-	$(RUN) scripts/choose.py --data "$$DATA" --seed "$$SEED" $(precision) $(vgg16)
+choose: $(READY) | $(VENV)
+	$(RUN) scripts/choose.py --data "$$DATA" $(weights) --seed "$$SEED" $(precision) $(vgg16)
 
 # VGG16's features of the photos drawn are parts of those of all photos.
 efficiency: $(BOTTLENECK) $(BEST) | $(VENV)
-	$(RUN) scripts/label_efficiency.py --data "$$DATA" --seed "$$SEED" --draws "$$DRAWS" \
+	$(RUN) scripts/label_efficiency.py --data "$$DATA" $(weights) --seed "$$SEED" --draws "$$DRAWS" \
 	  $(recipe) $(precision) --epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE" $(vgg16)
 
-bench: $(PHOTOS) | $(VENV)
+use = --data "$$DATA" $(weights) $(if $(MODEL),--model "$$MODEL") $(vgg16)
+needs_photos = @[ -n "$$PHOTOS" ] || { echo 'error: name the photos: make $@ PHOTOS=$(1)' >&2; exit 2; }
+
+# PHOTOS is cut at its blanks; the script itself takes names with blanks.
+predict: | $(VENV)
+	$(call needs_photos,"a.jpg folder/")
+	@$(RUN) scripts/predict.py $(use) --top "$$TOP" $(if $(CSV),--csv "$$CSV") -- $$PHOTOS
+
+evaluate: | $(VENV)
+	$(call needs_photos,folder/)
+	@$(RUN) scripts/evaluate.py $(use) -- "$$PHOTOS"
+
+bench: $(READY) | $(VENV)
 	$(RUN) scripts/bench.py --data "$$DATA" $(vgg16)
 
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
@@ -215,6 +255,6 @@ test: $(VENV)
 	$(RUN) -m pytest
 
 clean:
-	rm -rf weights/*.h5 weights/*.npy weights/*.json weights/checkpoints weights/choice \
-	  weights/label_efficiency weights/.partial-* results/.partial-*
+	find weights -mindepth 1 ! -name README.md -delete
+	rm -rf results/.partial-*
 	rm -rf demo preview .partial-* .made .pytest_cache .ruff_cache scripts/__pycache__ tests/__pycache__

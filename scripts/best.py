@@ -16,10 +16,10 @@ import keras
 import numpy as np
 from keras import layers
 from scipy.optimize import minimize
-from scipy.special import expit
+from scipy.special import expit, logsumexp, softmax
 
 import cli
-import files
+import folders
 import images
 import runs
 import vgg16
@@ -63,11 +63,12 @@ def similarity(x, y, gamma):
 
 
 def kernel_ridge(features, labels, gamma, ridge):
-    """Kernel ridge regression of -1 for class 0 and 1 for class 1.
+    """Kernel ridge regression of -1 for what a photo is not, and 1 for what it is.
 
-    features: unit vectors, shape (photos, features). labels: 0 or 1, shape (photos,).
+    features: unit vectors, shape (photos, features). labels: 0 or 1, shape (photos,) for
+    two classes, (photos, classes) for more.
     Returns the photos' coefficients, and what the regression says to each photo if it is
-    left out; both of shape (photos,). The latter is known without computing it anew for
+    left out; both of the shape of the labels. The latter is known without computing it anew for
     each photo (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 5.4.2).
     """
     targets = 2.0 * labels - 1
@@ -75,7 +76,7 @@ def kernel_ridge(features, labels, gamma, ridge):
     matrix[np.diag_indices_from(matrix)] += ridge
     inverse = np.linalg.inv(matrix)
     coefficients = inverse @ targets
-    return coefficients, targets - coefficients / np.diag(inverse)
+    return coefficients, targets - (coefficients.T / np.diag(inverse)).T
 
 
 def platt_scaling(scores, labels):
@@ -98,26 +99,55 @@ def platt_scaling(scores, labels):
     return minimize(loss, [1.0, 0.0], jac=gradient).x
 
 
+def softmax_scaling(scores, labels):
+    """Slope and biases with which softmax(slope * scores + biases) are the probabilities.
+
+    Platt's scaling for more than two classes, with the same targets. scores, labels: shape
+    (photos, classes). Returns the slope, and the biases of shape (classes,).
+    """
+    photos, classes = labels.sum(axis=0), labels.shape[1]
+    targets = labels @ ((np.eye(classes) * photos + 1) / (photos + classes)[:, np.newaxis])
+
+    def loss(parameters):
+        logits = parameters[0] * scores + parameters[1:]
+        return np.mean(logsumexp(logits, axis=1) - np.sum(targets * logits, axis=1))
+
+    def gradient(parameters):
+        error = softmax(parameters[0] * scores + parameters[1:], axis=1) - targets
+        return np.append(np.mean(np.sum(error * scores, axis=1)), np.mean(error, axis=0))
+
+    slope, *biases = minimize(loss, [1.0, *np.zeros(classes)], jac=gradient).x
+    return slope, np.array(biases)
+
+
 def build_classifier(features, labels):
-    """The kernel classifier as two dense layers: similarity to each training photo, weighted."""
+    """The kernel classifier as two dense layers: similarity to each training photo, weighted.
+
+    labels: see kernel_ridge().
+    """
     coefficients, left_out = kernel_ridge(features, labels, GAMMA, RIDGE)
-    slope, bias = platt_scaling(left_out, labels)
+    slope, bias = (platt_scaling if labels.ndim == 1 else softmax_scaling)(left_out, labels)
+    coefficients = coefficients.reshape(len(features), -1)
     classifier = keras.Sequential()
     classifier.add(keras.Input(features.shape[1:]))
     # exp(2 gamma (x·y - 1)) for every training photo y
     classifier.add(layers.Dense(len(features), activation="exponential", dtype="float32"))
-    classifier.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
+    activation = "sigmoid" if labels.ndim == 1 else "softmax"
+    classifier.add(layers.Dense(coefficients.shape[1], activation=activation, dtype="float32"))
     similarities, answer = classifier.layers
     similarities.set_weights([2 * GAMMA * features.T, np.full(len(features), -2 * GAMMA)])
-    answer.set_weights([slope * coefficients[:, np.newaxis], np.array([bias])])
+    answer.set_weights([slope * coefficients, np.atleast_1d(bias)])
     return classifier
 
 
 def measure(probabilities, labels):
-    """A binary classifier's {"accuracy": ..., "loss": binary cross-entropy}."""
-    right = np.where(labels == 1, probabilities, 1 - probabilities).astype(float)
+    """A classifier's {"accuracy": ..., "loss": cross-entropy}.
+
+    probabilities: shape (photos, classes). labels: the classes' numbers, shape (photos,).
+    """
+    right = probabilities[np.arange(len(labels)), labels].astype(float)
     return {
-        "accuracy": float(np.mean((probabilities > 0.5) == labels)),
+        "accuracy": float(np.mean(probabilities.argmax(axis=1) == labels)),
         "loss": float(-np.mean(np.log(np.maximum(right, 1e-7)))),  # as Keras clips it
     }
 
@@ -126,14 +156,13 @@ def main(argv=None):
     """Run the script with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, None, BATCH_SIZE)
     vgg16.add_option(parser)
-    arguments = parser.parse_args(argv)
-    files.make_writable_folder(arguments.weights)
+    arguments = folders.settle(parser.parse_args(argv))
 
     train_generator = images.in_order_generator(
-        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, PREPROCESSING
+        arguments.photos / "train", IMAGE_SIZE, arguments.batch_size, PREPROCESSING
     )
     validation_generator = images.in_order_generator(
-        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size, PREPROCESSING
+        arguments.photos / "validation", IMAGE_SIZE, arguments.batch_size, PREPROCESSING
     )
     data = images.describe(train_generator, validation_generator)
 
@@ -163,17 +192,24 @@ def main(argv=None):
 
     # all that is trained
     started = time.perf_counter()
-    classifier = build_classifier(train_data, train_generator.classes)
+    classifier = build_classifier(train_data, train_generator.targets)
     seconds = time.perf_counter() - started
 
     run = runs.Run(
-        {"experiment": "best", "gamma": GAMMA, "ridge": RIDGE, **source, "data": data},
+        {
+            "experiment": "best",
+            "gamma": GAMMA,
+            "ridge": RIDGE,
+            **source,
+            "data": data,
+            **images.imbalance(validation_generator),
+        },
         arguments,
         classifier,
         train_generator,
     )
-    probabilities = classifier.predict(validation_data, verbose=0)[:, 0]
-    measured = measure(probabilities, validation_generator.classes)
+    answers = classifier.predict(validation_data, verbose=0)
+    measured = measure(images.class_probabilities(answers), validation_generator.classes)
     run.add_epoch(seconds, {f"val_{name}": value for name, value in measured.items()})
     model = keras.Model(base.input, classifier(feature_model.output))
     run.finish("best.weights.h5", validation_data, model)

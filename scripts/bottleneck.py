@@ -17,6 +17,7 @@ from keras import layers
 
 import cli
 import files
+import folders
 import images
 import runs
 import vgg16
@@ -63,14 +64,18 @@ def read_source(path):
     return source if intact else None
 
 
-def build_top_model(input_shape, dropout=DROPOUT):
-    """The classifier on top of the features: 256 dense units, dropout, one sigmoid unit."""
+def build_top_model(input_shape, dropout=DROPOUT, classes=2):
+    """The classifier on top of the features: 256 dense units, dropout, one sigmoid unit.
+
+    For more than two classes, a softmax unit each.
+    """
+    units, activation, _ = images.output(classes)
     model = keras.Sequential()
     model.add(keras.Input(input_shape))
     model.add(layers.Flatten())
     model.add(layers.Dense(256, activation="relu"))
     model.add(layers.Dropout(dropout))
-    model.add(layers.Dense(1, activation="sigmoid", dtype="float32"))
+    model.add(layers.Dense(units, activation=activation, dtype="float32"))
     return model
 
 
@@ -79,16 +84,15 @@ def main(argv=None):
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
     vgg16.add_option(parser)
     images.add_preprocessing_option(parser)
-    arguments = parser.parse_args(argv)
+    arguments = folders.settle(parser.parse_args(argv))
     preprocessing = images.PREPROCESSINGS[arguments.preprocessing]
-    files.make_writable_folder(arguments.weights)
 
     # our data will be in order, so all cats come first, then all dogs
     train_generator = images.in_order_generator(
-        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, preprocessing
+        arguments.photos / "train", IMAGE_SIZE, arguments.batch_size, preprocessing
     )
     validation_generator = images.in_order_generator(
-        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size, preprocessing
+        arguments.photos / "validation", IMAGE_SIZE, arguments.batch_size, preprocessing
     )
     data = images.describe(train_generator, validation_generator)
 
@@ -118,14 +122,16 @@ def main(argv=None):
     )
 
     # the features were saved in order, so recreating the labels is easy
-    train_labels = train_generator.classes.astype("float32")
-    validation_labels = validation_generator.classes.astype("float32")
+    train_labels = train_generator.targets
+    validation_labels = validation_generator.targets
 
     keras.utils.set_random_seed(arguments.seed)
-    model = build_top_model(train_data.shape[1:])
+    classes = train_generator.num_classes
+    model = build_top_model(train_data.shape[1:], classes=classes)
     epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
     optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
-    model.compile(optimizer=optimizer, loss="binary_crossentropy", metrics=["accuracy"])
+    _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+    model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
     train_batches = images.ArrayIterator(train_data, train_labels, arguments.batch_size)
     run = runs.Run(
@@ -133,6 +139,7 @@ def main(argv=None):
             "experiment": "bottleneck",
             **source,
             "data": data,
+            **images.imbalance(validation_generator),
         },
         arguments,
         model,

@@ -18,6 +18,7 @@ from tqdm import tqdm
 import best
 import cli
 import files
+import folders
 import images
 import report
 import runs
@@ -63,7 +64,7 @@ def cross_validate(features, labels, fold, gamma, ridge):
 def pooled_features(arguments, size, preprocessing):
     """The training photos' generator, their features, and what these were made from."""
     generator = images.in_order_generator(
-        arguments.data / "train", (size, size), arguments.batch_size, preprocessing
+        arguments.photos / "train", (size, size), arguments.batch_size, preprocessing
     )
     digest = files.data_set_digest(generator.filenames, generator.digests())
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
@@ -95,7 +96,7 @@ def main(argv=None):
     """Run the script with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, None, best.BATCH_SIZE)
     vgg16.add_option(parser)
-    arguments = parser.parse_args(argv)
+    arguments = folders.settle(parser.parse_args(argv))
     for folder in arguments.weights / "choice", arguments.results:
         files.make_writable_folder(folder)
     keras.config.set_dtype_policy(arguments.precision)

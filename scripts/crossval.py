@@ -16,6 +16,7 @@ import numpy as np
 
 import cli
 import files
+import folders
 import images
 import report
 import runs
@@ -108,14 +109,14 @@ def main(argv=None):
         "--folds", type=cli.positive, default=FOLDS, metavar="N", help="(default: %(default)s)"
     )
     vgg16.add_option(parser)
-    arguments = parser.parse_args(argv)
+    arguments = folders.settle(parser.parse_args(argv))
     if arguments.folds < 2:
         raise InputError("--folds 1 leaves nothing to train on; 2 or more, please")
     records = arguments.results / "crossval.jsonl"
-    folds = divide(arguments.data, arguments.folds, arguments.seed)
+    folds = divide(arguments.photos, arguments.folds, arguments.seed)
     paths = [path for fold in folds for photos in fold.values() for _, path in photos]
     digests = dict(zip(paths, files.photo_digests(paths), strict=True))
-    data = arguments.data.absolute()
+    data = arguments.photos.absolute()
     everything = files.data_set_digest(
         [p.relative_to(data).as_posix() for p in paths], digests.values()
     )

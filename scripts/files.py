@@ -1,8 +1,10 @@
 """Files that are whole or absent, and photos that are what they claim to be."""
 
 import contextlib
+import fcntl
 import hashlib
 import io
+import itertools
 import json
 import os
 import tempfile
@@ -13,6 +15,28 @@ from PIL import Image
 from tqdm import tqdm
 
 from cli import InputError
+
+
+# Of the photos that Keras's flow_from_directory finds.
+PHOTO_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+
+
+def class_folders(folder):
+    """The subfolders that are classes, sorted by name; hidden ones are not."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def photos_below(folder):
+    """Paths of the photos in a folder and its subfolders, in the order of Keras.
+
+    By their endings, in upper or lower case. Links to folders are not followed.
+    """
+    return [
+        Path(parent) / name
+        for parent, _, names in sorted(os.walk(folder))
+        for name in sorted(names)
+        if name.lower().endswith(PHOTO_ENDINGS) and name[0] != "."
+    ]
 
 
 @contextlib.contextmanager
@@ -84,6 +108,15 @@ def photo_problem(content, decode=_decode, number=0):
     return None
 
 
+def look_at(path, decode=_decode, number=0):
+    """The SHA-256 of a photo's bytes, and what is wrong with it, see photo_problem()."""
+    try:
+        content = Path(path).read_bytes()
+    except OSError as error:  # no permission, a link to nowhere or to itself, ...
+        return None, error.strerror
+    return hashlib.sha256(content).hexdigest(), photo_problem(content, decode, number)
+
+
 def photo_digests(paths, decode=_decode):
     """SHA-256 of every photo's bytes, in the order of `paths`.
 
@@ -91,14 +124,10 @@ def photo_digests(paths, decode=_decode):
     here and not in the middle of an epoch. Raises InputError naming the broken ones.
     """
 
-    def look_at(number, path):
-        content = Path(path).read_bytes()
-        return hashlib.sha256(content).hexdigest(), photo_problem(content, decode, number)
-
     with ThreadPoolExecutor() as threads:
         checked = list(
             tqdm(
-                threads.map(look_at, range(len(paths)), paths),
+                threads.map(look_at, paths, itertools.repeat(decode), range(len(paths))),
                 desc="Checking photos",
                 total=len(paths),
                 unit="photo",
@@ -133,8 +162,10 @@ def read_manifest(path):
 
 
 def append_record(path, record):
-    """Add one line to a file of JSON lines, whole or not at all."""
+    """Add one line to a file of JSON lines, whole or not at all, also beside another writer."""
     with open(path, "ab", buffering=0) as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        file.seek(0, os.SEEK_END)
         end = file.tell()
         try:
             file.write(json.dumps(record).encode() + b"\n")

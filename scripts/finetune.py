@@ -12,6 +12,7 @@ import backend  # noqa: F401  first, it sets Keras up
 import keras
 
 import cli
+import folders
 import images
 import runs
 import vgg16
@@ -77,10 +78,12 @@ def regularize(layers, l1, l2):
                 part.kernel.regularizer = part.kernel_regularizer  # what counts once it is built
 
 
-def build_model(base, top_model_weights_path, frozen_layers=FROZEN_LAYERS, dropout=DROPOUT):
+def build_model(
+    base, top_model_weights_path, frozen_layers=FROZEN_LAYERS, dropout=DROPOUT, classes=2
+):
     """VGG16's convolutional base with the trained classifier on top, ready to fine-tune."""
     # build a classifier model to put on top of the convolutional model
-    top_model = build_top_model(base.output_shape[1:], dropout)
+    top_model = build_top_model(base.output_shape[1:], dropout, classes)
     # note that it is necessary to start with a fully-trained classifier: the large
     # gradients of a random one would wreck the base's weights
     top_model.load_weights(top_model_weights_path)
@@ -164,7 +167,7 @@ def main(argv=None):
     vgg16.add_option(parser)
     images.add_preprocessing_option(parser)
     add_options(parser)
-    arguments = parser.parse_args(argv)
+    arguments = folders.settle(parser.parse_args(argv))
     preprocessing = images.PREPROCESSINGS[arguments.preprocessing]
     approaches = {
         name: value
@@ -182,10 +185,10 @@ def main(argv=None):
         **(MORE_AGGRESSIVE if arguments.more_augmentation else {}),
     )
     train_generator = images.training_generator(
-        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, augmentation, preprocessing
+        arguments.photos / "train", IMAGE_SIZE, arguments.batch_size, augmentation, preprocessing
     )
     validation_generator = images.validation_generator(
-        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size, preprocessing
+        arguments.photos / "validation", IMAGE_SIZE, arguments.batch_size, preprocessing
     )
     data = images.describe(train_generator, validation_generator)
 
@@ -205,7 +208,8 @@ def main(argv=None):
     vgg16.remember(vgg16_weights, arguments.weights)
 
     keras.utils.set_random_seed(arguments.seed)
-    model = build_model(base, top_model_weights_path, frozen_layers, arguments.dropout)
+    classes = train_generator.num_classes
+    model = build_model(base, top_model_weights_path, frozen_layers, arguments.dropout, classes)
     # a validation photo, always the same, needs to go through the frozen layers only once
     frozen, trained = split(model, frozen_layers)
     if arguments.l1 or arguments.l2:
@@ -227,7 +231,8 @@ def main(argv=None):
     )
     # compile the model with a SGD/momentum optimizer and a very slow learning rate
     optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
-    trained.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+    _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+    trained.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
 
     train_features = FrozenFeatures(train_generator, frozen)
     run = runs.Run(
@@ -242,6 +247,7 @@ def main(argv=None):
             "top_model": {key: top[key] for key in ("run", "epochs", "val_accuracy")},
             "class_indices": train_generator.class_indices,
             "data": data,
+            **images.imbalance(validation_generator),
         },
         arguments,
         trained,
@@ -252,7 +258,7 @@ def main(argv=None):
         train_features,
         epochs=arguments.epochs,
         initial_epoch=run.resume(),
-        validation_data=(validation_data, validation_generator.classes.astype("float32")),
+        validation_data=(validation_data, validation_generator.targets),
         validation_batch_size=arguments.batch_size,
         callbacks=[run],
         verbose=runs.VERBOSE,

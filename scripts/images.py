@@ -6,15 +6,17 @@ work is done in another way, several times as fast: see ImageDataGenerator below
 A data folder holds `train/CLASS/` and `validation/CLASS/`. Batches are float32
 arrays of shape (batch, height, width, 3), RGB × 1/255, so in 0..1, unless another
 preprocessing is asked for; labels are the classes' positions in alphabetical
-order: cats 0, dogs 1.
+order: cats 0, dogs 1; for more than two classes, rows with a 1 at that position.
 """
 
 import functools
 import io
+import sys
 from pathlib import Path
 
 import keras
 import numpy as np
+from PIL import Image
 from tensorflow.keras.preprocessing import image as keras_image
 from tensorflow.keras.preprocessing.image import Iterator
 
@@ -40,6 +42,8 @@ FILL_MODE = "nearest"  # ImageDataGenerator's default, then and now
 # Bytes of decoded photos that a generator keeps: 15,900 photos of 150×150 pixels, more than
 # the article needs. The photos beyond are decoded anew in each epoch.
 PHOTO_CACHE = 2**30
+
+FEW_PHOTOS = 10  # of a class; with fewer, a note is printed
 
 # What the article's augmentation constants meant to Keras 1.0.4, and mean today. Of the shear:
 # then in radians, in degrees since Keras 2.1.3 (keras PR 8868). On a picture 150 pixels high,
@@ -113,22 +117,22 @@ def training_generator(folder, image_size, batch_size, augmentation, preprocessi
     Raises InputError for a bad folder.
     """
     datagen = _datagen(preprocessing, **augmentation)
-    return _flow(datagen, folder, image_size, batch_size, preprocessing, "binary", shuffle=True)
+    return _flow(datagen, folder, image_size, batch_size, preprocessing, True, shuffle=True)
 
 
 def validation_generator(folder, image_size, batch_size, preprocessing=PREPROCESSING):
     """Batches (photos, labels) in the order of the folder, not augmented."""
     datagen = _datagen(preprocessing)
-    return _flow(datagen, folder, image_size, batch_size, preprocessing, "binary", shuffle=False)
+    return _flow(datagen, folder, image_size, batch_size, preprocessing, True, shuffle=False)
 
 
 def in_order_generator(folder, image_size, batch_size, preprocessing=PREPROCESSING):
     """Batches of photos without labels, in the order of the folder, not augmented.
 
-    The labels in the same order are the generator's `classes`.
+    The labels in the same order are the generator's `targets`.
     """
     datagen = _datagen(preprocessing)
-    return _flow(datagen, folder, image_size, batch_size, preprocessing, None, shuffle=False)
+    return _flow(datagen, folder, image_size, batch_size, preprocessing, False, shuffle=False)
 
 
 def _datagen(preprocessing, **augmentation):
@@ -144,18 +148,25 @@ def _datagen(preprocessing, **augmentation):
     )
 
 
-def _flow(datagen, folder, image_size, batch_size, preprocessing, class_mode, shuffle):
+def _flow(datagen, folder, image_size, batch_size, preprocessing, labelled, shuffle):
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
             f"{folder}: no such folder; run `make data`, or give --data a folder "
-            "that holds train/CLASS/ and validation/CLASS/"
+            "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
+        )
+    classes = [path.name for path in files.class_folders(folder)]
+    if len(classes) < 2:
+        raise InputError(
+            f"{folder}: the experiments need at least two classes, that is two subfolders; "
+            f"found {len(classes)}{': ' + ', '.join(classes) if classes else ''}"
         )
     generator = datagen.flow_from_directory(
         folder,
         target_size=image_size,
         batch_size=batch_size,
-        class_mode=class_mode,
+        classes=classes,
+        class_mode=("binary" if len(classes) == 2 else "categorical") if labelled else None,
         shuffle=shuffle,
         color_mode=preprocessing["color_mode"],
         interpolation=preprocessing["interpolation"],
@@ -165,12 +176,6 @@ def _flow(datagen, folder, image_size, batch_size, preprocessing, class_mode, sh
     if files_there > generator.n:
         endings = ", ".join(Iterator.white_list_formats)
         print(f"{folder}: {files_there - generator.n} files left out that are not {endings}")
-    classes = list(generator.class_indices)
-    if len(classes) != 2:
-        raise InputError(
-            f"{folder}: the experiments need two classes, that is two subfolders; "
-            f"found {len(classes)}{': ' + ', '.join(classes) if classes else ''}"
-        )
     photos = np.bincount(generator.classes, minlength=len(classes))
     for name, count in zip(classes, photos, strict=True):
         if count == 0:
@@ -178,11 +183,35 @@ def _flow(datagen, folder, image_size, batch_size, preprocessing, class_mode, sh
     return generator
 
 
+def output(classes):
+    """The last layer's units and activation, and the loss; the article's for its two classes."""
+    if classes == 2:
+        return 1, "sigmoid", "binary_crossentropy"
+    return classes, "softmax", "categorical_crossentropy"
+
+
+def class_probabilities(answers):
+    """A model's answers, of one unit or as many as classes, as shape (photos, classes)."""
+    return np.hstack([1 - answers, answers]) if answers.shape[1] == 1 else answers
+
+
+def imbalance(generator):
+    """For a record, if not all classes have as many photos: how many, and the largest's share."""
+    count = np.bincount(generator.classes)
+    if len(set(count)) == 1:
+        return {}
+    return {
+        "photos_per_class": dict(zip(generator.class_indices, count.tolist(), strict=True)),
+        "majority_accuracy": float(max(count) / sum(count)),
+    }
+
+
 def describe(train_generator, validation_generator):
     """What a run's record says of its photos, after decoding each of them once.
 
-    Returns {"train": {"photos": count, "sha256": digest}, "validation": {...}}. Raises
-    InputError for unreadable photos, or where the two folders do not hold the same classes.
+    Returns {"train": {"photos": count, "sha256": digest}, "validation": {...}}, and the number
+    of "duplicates" if photos are in both, of which it also warns. Raises InputError for
+    unreadable photos, or where the two folders do not hold the same classes.
     """
     train_classes = train_generator.class_indices
     if train_classes != validation_generator.class_indices:
@@ -191,14 +220,34 @@ def describe(train_generator, validation_generator):
             f"{validation_generator.directory} has {', '.join(validation_generator.class_indices)}"
             "; name the subfolders alike"
         )
-    description = {}
+    description, where = {}, {}
     for split, generator in ("train", train_generator), ("validation", validation_generator):
         names = [Path(name).as_posix() for name in generator.filenames]
+        digests = generator.digests()
         description[split] = {
             "photos": len(names),
-            "sha256": files.data_set_digest(names, generator.digests()),
+            "sha256": files.data_set_digest(names, digests),
         }
+        where[split] = dict(zip(digests, names, strict=True))
+        for name, count in zip(train_classes, np.bincount(generator.classes), strict=True):
+            if count < FEW_PHOTOS:
+                print(f"Note: {split}/{name} has {count} photos; expect chance to rule its result.")
+    both = sorted(where["train"].keys() & where["validation"].keys(), key=where["validation"].get)
+    if both:
+        description["duplicates"] = len(both)
+        pairs = [f"{where['validation'][d]} = {where['train'][d]}" for d in both[:3]]
+        more = ", ..." if len(both) > 3 else ""
+        print(
+            f"warning: {len(both)} validation photos are training photos, too, and inflate the "
+            f"result: {', '.join(pairs)}{more}",
+            file=sys.stderr,
+        )
     return description
+
+
+def standardize(photos, preprocessing):
+    """Photos as decode() returns them, as the network takes them: float32, the same shape."""
+    return _datagen(preprocessing).standardize(photos.astype(np.float32))
 
 
 class ImageDataGenerator(keras_image.ImageDataGenerator):
@@ -290,6 +339,32 @@ def _resample(photo, matrix, offset, flips, order):
     return result.astype(np.float32)
 
 
+def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
+    """A photo from its file's bytes: uint8 of shape (height, width, 3).
+
+    As Keras does it: of pictures that move, the first one; without transparency, and without
+    the turn that a camera notes in EXIF. But grey in 16 bits, which Pillow would cut off at
+    255 and so make white, keeps its upper 8 bits. Raises what Pillow raises, and ValueError
+    for pictures whose numbers have no known range.
+    """
+    with Image.open(io.BytesIO(content)) as picture:
+        if picture.mode in ("I", "F"):
+            raise ValueError("32 bits a pixel, of which the range is not known")
+        if picture.mode.startswith("I;16"):
+            upper = (np.asarray(picture) >> 8).astype(np.uint8)
+            file = io.BytesIO()
+            Image.fromarray(upper).save(file, "PNG")
+            content = file.getvalue()
+    picture = keras_image.load_img(
+        io.BytesIO(content),
+        color_mode=color_mode,
+        target_size=image_size,
+        interpolation=interpolation,
+        keep_aspect_ratio=keep_aspect_ratio,
+    )
+    return np.asarray(picture)
+
+
 class PhotoIterator(keras_image.DirectoryIterator):
     """What flow_from_directory returns: Keras's, but it keeps PHOTO_CACHE bytes of photos.
 
@@ -316,14 +391,13 @@ class PhotoIterator(keras_image.DirectoryIterator):
         return self._decode(index, Path(self.filepaths[index]).read_bytes())
 
     def _decode(self, index, content):
-        picture = keras_image.load_img(
-            io.BytesIO(content),
+        photo = decode(
+            content,
+            self.target_size,
             color_mode=self.color_mode,
-            target_size=self.target_size,
             interpolation=self.interpolation,
             keep_aspect_ratio=self.keep_aspect_ratio,
         )
-        photo = np.asarray(picture)
         if index < len(self.cache):
             self.cache[index] = photo
             self.is_cached[index] = True
@@ -338,7 +412,14 @@ class PhotoIterator(keras_image.DirectoryIterator):
             photo[:] = datagen.standardize(photo)
         if self.class_mode is None:
             return photos
-        return photos, self.classes[index_array].astype(np.float32)
+        return photos, self.targets[index_array]
+
+    @functools.cached_property
+    def targets(self):
+        """What the network is to answer, float32: 0 or 1, or a row of 0s and a 1 a photo."""
+        if self.num_classes == 2:
+            return self.classes.astype(np.float32)
+        return keras.utils.to_categorical(self.classes, self.num_classes).astype(np.float32)
 
 
 class ArrayIterator(Iterator):

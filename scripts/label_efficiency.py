@@ -19,6 +19,7 @@ import best
 import cli
 import crossval
 import files
+import folders
 import images
 import report
 import runs
@@ -85,11 +86,11 @@ def main(argv=None):
         metavar="N",
         help="sets of photos of each size, from --seed on (default: %(default)s)",
     )
-    arguments = parser.parse_args(argv)
+    arguments = folders.settle(parser.parse_args(argv))
     files.make_writable_folder(arguments.results)
     records = arguments.results / "label_efficiency.jsonl"
     generators = {
-        split: images.in_order_generator(arguments.data / split, crossval.ANY_SIZE, 1)
+        split: images.in_order_generator(arguments.photos / split, crossval.ANY_SIZE, 1)
         for split in ("train", "validation")
     }
     train, validation = generators.values()

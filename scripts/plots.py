@@ -6,6 +6,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
+from PIL import Image
 
 import files
 
@@ -159,19 +160,28 @@ def label_efficiency(experiments, path):
 
 def hard_photos(photos, data, path):
     """One sheet of these photos, each with what the experiments answer: P(dog) on average."""
+    captions = {
+        data / "validation" / name: f"{name}\n"
+        + ", ".join(f"{experiment} {look[2]:.2f}" for experiment, look in looks.items())
+        for name, looks in photos
+    }
+    if captions:
+        sheet(captions, path)
+
+
+def sheet(captions, path):
+    """One picture of photos with captions, {path: caption}."""
     columns = 5
-    rows = -(-len(photos) // columns)
-    if not rows:
-        return
+    rows = -(-len(captions) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(12, 3 * rows), layout="constrained", squeeze=False
     )
     for place in axes.flat:
         place.set_axis_off()
-    for place, (name, looks) in zip(axes.flat, photos, strict=False):
-        place.imshow(plt.imread(data / "validation" / name))
-        answers = ", ".join(f"{experiment} {look[2]:.2f}" for experiment, look in looks.items())
-        place.set_title(f"{name}\n{answers}", fontsize=7)
+    for place, (photo, caption) in zip(axes.flat, captions.items(), strict=False):
+        with Image.open(photo) as picture:
+            place.imshow(picture.convert("RGB"))
+        place.set_title(caption, fontsize=7, parse_math=False)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)
     plt.close(figure)

@@ -49,7 +49,8 @@ def argument_parser(description, epochs, batch_size):
         type=cli.path,
         default=ROOT / "data",
         metavar="FOLDER",
-        help="folder with train/CLASS/ and validation/CLASS/ (default: data)",
+        help="folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone, of which a "
+        "fifth is then to validate on (default: data)",
     )
     parser.add_argument(
         "--batch-size",
@@ -86,9 +87,9 @@ def argument_parser(description, epochs, batch_size):
     parser.add_argument(
         "--weights",
         type=cli.path,
-        default=ROOT / "weights",
         metavar="FOLDER",
-        help="where weights and features are written and read (default: weights)",
+        help="where weights and features are written and read (default: weights, for another "
+        "--data than data weights/NAME)",
     )
     parser.add_argument(
         "--results",
@@ -226,14 +227,17 @@ class Run(keras.callbacks.Callback):
     def finish(self, name, validation_data, model=None):
         """Record the run, save the model under `name`, and tell the result.
 
-        validation_data: what predict() takes; its probabilities of class 1 are recorded, in
-        the order of the folder. model: the one to save, where that which was trained is only
-        a part of it.
+        validation_data: what predict() takes; its probabilities of class 1, or of each of
+        more than two, are recorded, in the order of the folder. model: the one to save, where
+        that which was trained is only a part of it.
         In this order, and the checkpoint goes last: whenever the end is cut
         short, the next start of the same run makes it complete.
         """
         history = self.state["history"]
-        probabilities = self.model.predict(validation_data, verbose=0).astype(float)[:, 0]
+        answers = [
+            [_number(round(p, 6)) for p in answer]
+            for answer in self.model.predict(validation_data, verbose=0).astype(float)
+        ]
         record = {
             "run": self.state["run"],
             **self.settings,
@@ -245,18 +249,26 @@ class Run(keras.callbacks.Callback):
             "seconds_per_epoch": self.state["seconds_per_epoch"],
             "history": history,
             "val_accuracy": history["val_accuracy"][-1],
-            "val_probabilities": [_number(round(p, 5)) for p in probabilities],
+            "val_probabilities": [a[0] for a in answers] if len(answers[0]) == 1 else answers,
         }
         if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
             files.append_record(self.records, record)
         save_model(model or self.model, self.weights_folder / name, record)
         if self.checkpoint.exists():  # there is none of what is trained in one step
             shutil.rmtree(self.checkpoint)
+        majority = ""
+        if "majority_accuracy" in record:
+            counts = record["photos_per_class"]
+            majority = (
+                f"\nTo compare: who always says {max(counts, key=counts.get)} has "
+                f"{record['majority_accuracy']:.4f}; the classes have {_listed(counts)} photos."
+            )
         trained = f" after epoch {self.settings['epochs']}" if self.model.compiled else ""
         print(
             f"Validation accuracy{trained}: "
             f"{record['val_accuracy']:.4f} ({self.settings['data']['validation']['photos']} photos)"
-            f"\nModel: {_short(self.weights_folder / name)}   Record: {_short(self.records)}"
+            f"{majority}\n"
+            f"Model: {_short(self.weights_folder / name)}   Record: {_short(self.records)}"
         )
 
 
@@ -291,6 +303,10 @@ def read_model_record(path, remedy):
 def _number(value):
     """A metric as JSON has it: null where it is not finite."""
     return float(value) if np.isfinite(value) else None
+
+
+def _listed(counts):
+    return ", ".join(f"{count} ({name})" for name, count in counts.items())
 
 
 def _short(path):

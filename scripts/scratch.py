@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 import cli
+import folders
 import images
 import runs
 
@@ -28,8 +29,12 @@ HORIZONTAL_FLIP = True
 RMSPROP_EPSILON = {"faithful": 1e-16, "as-printed": 1e-7}
 
 
-def build_model(image_size):
-    """Three convolutions with max-pooling, 64 dense units, dropout, and one sigmoid unit."""
+def build_model(image_size, classes=2):
+    """Three convolutions with max-pooling, 64 dense units, dropout, and one sigmoid unit.
+
+    For more than two classes, a softmax unit each.
+    """
+    units, activation, _ = images.output(classes)
     model = keras.Sequential()
     model.add(keras.Input((*image_size, 3)))
 
@@ -50,15 +55,15 @@ def build_model(image_size):
     model.add(layers.Dense(64))
     model.add(layers.Activation("relu"))
     model.add(layers.Dropout(0.5))
-    model.add(layers.Dense(1, dtype="float32"))  # float32 whatever the policy
-    model.add(layers.Activation("sigmoid", dtype="float32"))
+    model.add(layers.Dense(units, dtype="float32"))  # float32 whatever the policy
+    model.add(layers.Activation(activation, dtype="float32"))
     return model
 
 
 def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    arguments = parser.parse_args(argv)
+    arguments = folders.settle(parser.parse_args(argv))
 
     # this is the augmentation configuration we will use for training
     augmentation = images.augmentation(
@@ -68,20 +73,22 @@ def main(argv=None):
         horizontal_flip=HORIZONTAL_FLIP,
     )
     train_generator = images.training_generator(
-        arguments.data / "train", IMAGE_SIZE, arguments.batch_size, augmentation
+        arguments.photos / "train", IMAGE_SIZE, arguments.batch_size, augmentation
     )
     # this is a similar generator, for validation data: only rescaling
     validation_generator = images.validation_generator(
-        arguments.data / "validation", IMAGE_SIZE, arguments.batch_size
+        arguments.photos / "validation", IMAGE_SIZE, arguments.batch_size
     )
     data = images.describe(train_generator, validation_generator)
 
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
-    model = build_model(IMAGE_SIZE)
+    classes = train_generator.num_classes
+    model = build_model(IMAGE_SIZE, classes)
     epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
     optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
-    model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+    _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+    model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(
         {
@@ -91,6 +98,7 @@ def main(argv=None):
             "augmentation": augmentation,
             "class_indices": train_generator.class_indices,
             "data": data,
+            **images.imbalance(validation_generator),
         },
         arguments,
         model,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import keras
 
+import folders
 from cli import InputError
 
 # SHA-256 over the 26 ImageNet tensors behind the README's numbers, see digest().
@@ -33,13 +34,14 @@ def add_option(parser):
 def weights_file(given, folder):
     """The weights to use: those given, else the file given last, else "imagenet".
 
-    given: a file's path, "imagenet", "random", or None. folder: of the weights.
+    given: a file's path, "imagenet", "random", or None. folder: of the weights; a link in
+    weights/ counts for the data sets that have another one, too.
     """
-    link = folder / LINK
     if given in ("imagenet", "random"):
         return given
     if given is None:
-        return str(link.resolve()) if link.is_file() else "imagenet"
+        links = (folder / LINK, folders.WEIGHTS / LINK)
+        return next((str(link.resolve()) for link in links if link.is_file()), "imagenet")
     return str(Path(given).expanduser().resolve())
 
 

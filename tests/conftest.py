@@ -17,6 +17,12 @@ import scratch
 SMALL = (48, 48)  # VGG16 needs 32; ten times as fast as the article's 150
 
 
+@pytest.fixture(autouse=True)
+def float32():
+    """Scripts set the policy of their precision; each test starts with Keras's default."""
+    keras.config.set_dtype_policy("float32")
+
+
 @pytest.fixture(scope="session")
 def drawings(tmp_path_factory):
     """A data folder with 20 drawings to train on, not a multiple of the batch size, and 12 more."""
@@ -57,7 +63,6 @@ class Workplace:
         command = [f"{script.__name__}.py", *map(str, [*arguments, *options])]
         self.monkeypatch.setattr(sys, "argv", command)
         keras.utils.clear_session()  # layers are named and numbered as in a process of their own
-        keras.config.set_dtype_policy("float32")
         try:
             cli.run(script.main)
         except SystemExit as stop:

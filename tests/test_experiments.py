@@ -66,6 +66,8 @@ def test_the_article_from_top_to_bottom(workplace):
         "bottleneck_fc_model.weights.h5",
         "fine_tuned.weights.h5",
         "checkpoints",
+        "photos.txt",
+        ".lock",
     }
     assert list((workplace.weights / "checkpoints").iterdir()) == []
 
@@ -292,6 +294,7 @@ def test_features_are_made_once_but_never_used_stale(workplace, data, capsys):
 
 
 def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypatch):
+    workplace.data = data
     assert "make bottleneck" in workplace.error(finetune)  # there is none yet
     workplace.run(bottleneck, "--epochs", 1)
     assert "not of the same seed; run `python scripts/bottleneck.py" in workplace.error(
@@ -300,10 +303,9 @@ def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypat
     assert "not of the same recipe" in workplace.error(finetune, "--as-printed")
     other = {"float32", "mixed_bfloat16"} - {runs.fastest_precision()}
     assert "not of the same precision" in workplace.error(finetune, "--precision", *other)
-    original, workplace.data = workplace.data, data
-    (data / "train/cats/cat.0.jpg").unlink()
+    photo = (data / "train/cats/cat.0.jpg").rename(tmp_path / "cat.0.jpg")
     assert "not of the same photos" in workplace.error(finetune)
-    workplace.data = original
+    photo.rename(data / "train/cats/cat.0.jpg")
     other = tmp_path / "other.weights.h5"
     keras.applications.VGG16(include_top=False, weights=None, input_shape=(*SMALL, 3)).save_weights(
         other
@@ -322,9 +324,9 @@ def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypat
 
 
 def test_errors_leave_earlier_outputs_alone(workplace, data):
+    workplace.data = data
     workplace.run(scratch, "--epochs", 1)
     before = files.sha256(workplace.weights / "first_try.weights.h5")
-    workplace.data = data
     (data / "train/cats/cat.0.jpg").write_bytes(b"GIF89a?")
     assert "cat.0.jpg" in workplace.error(scratch, "--epochs", 1)
     assert files.sha256(workplace.weights / "first_try.weights.h5") == before

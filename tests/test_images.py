@@ -202,9 +202,9 @@ def test_description_changes_with_a_photo_and_with_its_name(data):
         (lambda data: (data / "train").rename(data / "gone"), "train: no such folder"),
         (
             lambda data: (data / "train/dogs").rename(data / "dogs"),
-            "need two classes.* found 1: cats",
+            "need at least two classes.* found 1: cats",
         ),
-        (lambda data: (data / "train/birds").mkdir(), "found 3: birds, cats, dogs"),
+        (lambda data: (data / "train/birds").mkdir(), "birds: no photos"),
         (
             lambda data: [path.unlink() for path in (data / "validation/dogs").iterdir()],
             "dogs: no photos",

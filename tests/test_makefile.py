@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import folders
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -19,9 +20,10 @@ case "$1 $FAIL" in
   *prepare.py*) mkdir -p data/train/cats data/validation/cats
     echo photo > data/train/cats/cat.0.jpg; echo photo > data/validation/cats/cat.1.jpg
     echo > data/photos.json ;;
-  *scratch.py*) echo > weights/first_try.weights.h5 ;;
-  *bottleneck.py*) echo > weights/bottleneck_fc_model.weights.h5 ;;
-  *finetune.py*) echo > weights/fine_tuned.weights.h5 ;;
+  *scratch.py*) mkdir -p $WEIGHTS; echo > $WEIGHTS/first_try.weights.h5 ;;
+  *bottleneck.py*) echo > $WEIGHTS/bottleneck_fc_model.weights.h5 ;;
+  *finetune.py*) echo > $WEIGHTS/fine_tuned.weights.h5 ;;
+  *best.py*) echo > $WEIGHTS/best.weights.h5 ;;
   *preview.py*) mkdir -p preview; echo > preview/contact_sheet.jpg ;;
 esac
 """
@@ -84,7 +86,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
     for target in set(phony.split()[1:]) - {"help", "FORCE"}:
         assert f"\n  {target} " in make.output
     variables = [line.split()[0] for line in text.splitlines() if " ?=" in line]
-    assert len(variables) == 13
+    assert len(variables) == 18
     for variable in variables:
         assert f"\n  {variable} " in make.output
 
@@ -163,8 +165,10 @@ def test_beyond_the_article(make):
         "best --data data --seed 2 --precision float32 --vgg16-weights my.h5"
     ]
     assert make("choose")[-1:] == ["choose --data data --seed 0"]
-    assert make("efficiency", "DRAWS=2")[-1:] == [
-        "label_efficiency --data data --seed 0 --draws 2 --epochs 50 --batch-size 32"
+    assert make("efficiency", "DRAWS=2") == [
+        "bottleneck --data data --seed 0",
+        "best --data data --seed 0",
+        "label_efficiency --data data --seed 0 --draws 2 --epochs 50 --batch-size 32",
     ]
 
 
@@ -216,7 +220,7 @@ def test_a_tilde_means_the_home_folder(make):
     photo.parent.mkdir(parents=True)
     photo.write_text("photo")
     given = {"DATA": "~/photos", "HOME": str(make.folder)}
-    expected = f"scratch --data {make.folder}/photos --seed 0 --epochs 50 --batch-size 32"
+    expected = f"scratch --data {make.folder}/photos --weights weights/photos {DEFAULTS[12:]}"
     assert make("scratch", "DATA=~/photos", HOME=str(make.folder)) == [expected]
     assert make("scratch", **given) == []
     (photo.parent / "notes.txt").write_text("no photo")
@@ -264,8 +268,31 @@ def test_photos_of_ones_own(make):
             (make.folder / folder / split / "cats" / "a.jpg").write_text("photo")
     assert make("scratch") == [f"scratch {DEFAULTS}"]
     assert make("scratch") == []
-    own = "scratch --data my photos --seed 0 --epochs 50 --batch-size 32"
+    own = f"scratch --data my photos --weights weights/my_photos {DEFAULTS[12:]}"
     assert make("scratch", "DATA=my photos") == [own]
+    assert make("scratch", "DATA=my photos") == make("scratch") == []  # each has its own
+    flat = make.folder / "föhn's"
+    (flat / "cats").mkdir(parents=True)
+    (flat / "cats" / "a.jpg").write_text("photo")
+    weights = folders.default_weights(flat).relative_to(folders.ROOT)  # make and Python agree
+    own = f"scratch --data {flat} --weights {weights} {DEFAULTS[12:]}"
+    assert make("scratch", f"DATA={flat}") == [own]
+    (flat / "cats" / "b.jpg").write_text("photo")
+    assert make("scratch", f"DATA={flat}") == [own]
+    own = own.replace(str(weights), "elsewhere")
+    assert make("scratch", f"DATA={flat}", "WEIGHTS=elsewhere") == [own]
+
+
+def test_predict_and_evaluate(make):
+    make("predict", status=2)
+    assert "name the photos: make predict PHOTOS=" in make.output
+    assert make("predict", "PHOTOS=a.jpg 'b c'/", "TOP=2", "CSV=my list.csv") == [
+        "predict --data data --top 2 --csv my list.csv -- a.jpg 'b c'/"
+    ]
+    options = {"PHOTOS": "my photos", "MODEL": "my model.h5", "VGG16_WEIGHTS": "my.h5"}
+    assert make("evaluate", **options) == [
+        "evaluate --data data --model my model.h5 --vgg16-weights my.h5 -- my photos"
+    ]
 
 
 def test_the_environment_is_made_when_it_is_missing_or_old(make):

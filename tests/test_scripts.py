@@ -31,7 +31,7 @@ def test_help_and_unknown_options(script, tmp_path):
     shown = start(path, "--help", **options)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"usage: {script}.py" in shown.stdout
-    required = ["folder"] if script == "draw" else []
+    required = ["folder"] if script in ("draw", "evaluate", "predict") else []
     refused = start(path, *required, "--epoch5", **options)
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1

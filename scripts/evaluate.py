@@ -1,0 +1,123 @@
+"""How well a model does on photos whose classes are known: those in CLASS/ subfolders.
+
+Prints the accuracy with its 95 % interval, the log loss, the confusion matrix and the recall
+of each class, and shows the worst mistakes on one sheet. The photos may be any that the
+model was not trained on, data/validation for example. Photos that can't be read are named on
+standard error and left out, and the exit status is 1 in the end.
+"""
+
+import sys
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+from tqdm import tqdm
+
+import best
+import cli
+import files
+import predict
+import report
+from cli import InputError
+
+SHEET = "mistakes.jpg"
+MISTAKES = 20  # on the sheet
+
+
+def find_photos(folder, names):
+    """The photos in the class subfolders, and their classes' numbers in the model's answers.
+
+    Raises InputError if there are no such folders, or others than the model's classes.
+    """
+    classes = files.class_folders(folder) if folder.is_dir() else []
+    unknown = [path.name for path in classes if path.name not in names]
+    if not classes or unknown:
+        found = f"found {', '.join(unknown)}" if classes else "found none"
+        raise InputError(
+            f"{folder}: the photos must be in subfolders named like the model's classes, "
+            f"{', '.join(names)}; {found}"
+        )
+    photos, labels = [], []
+    for of_class in classes:
+        found = files.photos_below(of_class)
+        photos += found
+        labels += [names.index(of_class.name)] * len(found)
+    if not photos:
+        raise InputError(f"{folder}: no photos in its class subfolders")
+    return photos, np.array(labels)
+
+
+def confusion_table(labels, answers, names):
+    """Markdown table: how many photos of each class (rows) were taken for which (columns)."""
+    rows = [("is \\ taken for", *names, "recall")]
+    for number, name in enumerate(names):
+        taken = np.bincount(answers[labels == number], minlength=len(names))
+        recall = f"{taken[number] / taken.sum():.3f}" if taken.sum() else ""
+        rows.append((name, *map(str, taken), recall))
+    return cli.markdown(rows)
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = predict.argument_parser(__doc__)
+    parser.add_argument(
+        "folder", type=cli.path, metavar="FOLDER", help="a folder with a subfolder for each class"
+    )
+    parser.add_argument(
+        "--sheet",
+        type=cli.path,
+        metavar="FILE",
+        help=f"where to show the worst mistakes (default: {SHEET} beside the model)",
+    )
+    arguments = parser.parse_args(argv)
+    path = predict.find_model(arguments)
+    model, record = predict.load(path, arguments.vgg16_weights)
+    names = predict.class_names(record)
+    photos, labels = find_photos(arguments.folder, names)
+
+    looks = tqdm(
+        predict.predict(model, record, photos), total=len(photos), unit="photo", disable=None
+    )
+    probabilities, read = [], []
+    for number, (photo, answer, problem) in enumerate(looks):
+        if problem:
+            tqdm.write(f"{photo}: can't be read ({problem})", file=sys.stderr)
+        else:
+            probabilities.append(answer)
+            read.append(number)
+    if not read:
+        raise InputError(f"{arguments.folder}: none of its {len(photos)} photos can be read")
+    probabilities, labels = np.stack(probabilities), labels[read]
+    answers = probabilities.argmax(axis=1)
+    measured = best.measure(probabilities, labels)
+    majority = max(np.bincount(labels)) / len(labels)
+    print(
+        f"{path} ({record['experiment']}) on {len(labels)} photos in {arguments.folder}\n\n"
+        f"Accuracy: {measured['accuracy']:.4f} "
+        f"(95 %: {report.interval(measured['accuracy'], len(labels))}; "
+        f"always saying the largest class: {majority:.4f})\n"
+        f"Log loss: {measured['loss']:.4f}\n\n{confusion_table(labels, answers, names)}"
+    )
+
+    wrong = np.flatnonzero(answers != labels)
+    if wrong.size:
+        worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:MISTAKES]
+        captions = {}
+        for number in worst:
+            photo, answer = photos[read[number]], answers[number]
+            captions[photo] = (
+                f"{photo.name}\nis {names[labels[number]]}, taken for {names[answer]} "
+                f"({probabilities[number, answer]:.2f})"
+            )
+        import plots  # not above: matplotlib takes its time
+
+        sheet = arguments.sheet or path.parent / SHEET
+        files.make_writable_folder(sheet.parent)
+        plots.sheet(captions, sheet)
+        print(f"\nMistakes: {wrong.size}   The worst {len(worst)}: {sheet}")
+    if len(read) < len(photos):
+        print(f"{len(photos) - len(read)} photos could not be read", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    cli.run(main, after_interrupt="nothing was written")

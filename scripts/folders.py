@@ -1,0 +1,162 @@
+"""Whose photos, and whose outputs: each data set has a folder of weights of its own.
+
+A data set is a folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone; the
+latter is divided here, by symbolic links.
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+import files
+from cli import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+DATA, WEIGHTS = ROOT / "data", ROOT / "weights"  # of the article's photos
+
+VALIDATION_SHARE = 0.2  # of the photos of each class, where the folder does not say which
+SPLIT_SEED = 0  # not the run's, so that runs with other seeds are tested on the same photos
+
+
+def settle(arguments):
+    """Complete the arguments of runs.argument_parser(): where the photos and the weights are.
+
+    Sets `weights`, if it was not given, to weights/ for data/ and to weights/NAME for another
+    folder NAME, and `photos` to the folder that holds train/CLASS/ and validation/CLASS/:
+    `data`, or links to it. Returns the arguments. Raises InputError where there are no
+    photos, or where the weights' folder has the outputs of other photos.
+    """
+    data = arguments.data
+    if not data.is_dir():
+        raise InputError(
+            f"{data}: no such folder; run `make data`, or give --data a folder "
+            "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
+        )
+    arguments.weights = arguments.weights or default_weights(data)
+    claim(arguments.weights, data)
+    arguments.photos = data
+    if not any((data / split).exists() for split in ("train", "validation")):
+        arguments.photos = arguments.weights / "split"
+        divide(data, arguments.photos)
+    return arguments
+
+
+def default_weights(data):
+    """The folder of weights for a data set: weights/, or weights/NAME for another than data/.
+
+    The Makefile does the same.
+    """
+    name = data.resolve().name
+    if data.resolve() == DATA:
+        return WEIGHTS
+    return WEIGHTS / os.fsdecode(re.sub(rb"[^A-Za-z0-9._-]", b"_", os.fsencode(name)))
+
+
+def claim(weights, data):
+    """Note in the weights' folder whose outputs it has. Raises InputError if they are others'.
+
+    The note is photos.txt, the data folder's path; where that is gone, moved perhaps, its
+    outputs may be replaced.
+    """
+    files.make_writable_folder(weights)
+    lock(weights)
+    note = weights / "photos.txt"
+    data = data.resolve()
+    if weights.resolve() == WEIGHTS:
+        owner = DATA
+    elif note.exists():
+        owner = Path(note.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n"))
+    else:
+        owner = None
+    if owner not in (None, data) and owner.is_dir():
+        raise InputError(
+            f"{weights}: has the outputs for the photos in {owner}, not for {data}; "
+            "give --weights (make: WEIGHTS) another folder"
+        )
+    if owner != data:
+        with files.replacing(note) as temporary:
+            temporary.write_text(f"{data}\n", encoding="utf-8", errors="surrogateescape")
+
+
+_locked = {}  # by this process: {path: open file}
+
+
+def lock(folder):
+    """Keep the folder for this process until its end; raises InputError if another has it."""
+    path = folder.resolve() / ".lock"
+    if path in _locked:
+        return
+    file = path.open("a")  # stays open: closing it would release the lock
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        file.close()
+        raise InputError(
+            f"{folder}: another run is writing there; wait for its end, or give --weights "
+            "(make: WEIGHTS) another folder"
+        ) from error
+    _locked[path] = file
+    for partial in folder.glob(".partial-*"):  # what a killed run was writing
+        if partial.is_dir() and not partial.is_symlink():
+            shutil.rmtree(partial)
+        else:
+            partial.unlink()
+
+
+def divide(data, folder):
+    """Make `folder` a data folder of links to the photos in data/CLASS/, a fifth to validate on.
+
+    Which ones depends on their names alone, so that photos added later move few others. An
+    earlier division of the same photos stays. Raises InputError for a class too small for it.
+    """
+    links = {}
+    classes = files.class_folders(data)
+    if len(classes) < 2:
+        found = ", ".join(path.name for path in classes) or "none"
+        raise InputError(
+            f"{data}: neither train/ and validation/ in there nor at least two classes, that is "
+            f"two subfolders; found {found}"
+        )
+    inside = {tuple(path.name for path in files.class_folders(folder)) for folder in classes}
+    if len(classes) > 1 and len(inside) == 1 and len(inside.pop()) > 1:
+        raise InputError(
+            f"{data}: {', '.join(path.name for path in classes)} hold the same folders, so they "
+            "are no classes; name them train and validation, or move their folders together"
+        )
+    for of_class in classes:
+        photos = files.photos_below(of_class)
+        if len(photos) == 1:
+            raise InputError(
+                f"{of_class}: one photo can't be divided into train and validation; add some"
+            )
+        photos.sort(key=lambda path: _lot(path.relative_to(data)))
+        tested = max(1, round(VALIDATION_SHARE * len(photos)))
+        for number, photo in enumerate(photos):
+            split = "validation" if number < tested else "train"
+            links[folder / split / photo.relative_to(data)] = photo.resolve()
+        for split in "train", "validation":  # an empty class is refused by name
+            links.setdefault(folder / split / of_class.name, None)
+    there = {path: path.resolve() for path in folder.glob("*/**/*") if path.is_symlink()}
+    if there == {path: photo for path, photo in links.items() if photo}:
+        return
+    partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
+    shutil.rmtree(partial, ignore_errors=True)
+    for path, photo in links.items():
+        link = partial / path.relative_to(folder)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        if photo:
+            link.symlink_to(photo)
+        else:
+            link.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
+
+
+def _lot(name):
+    """What a photo draws, always the same: of each class, the lowest are to validate on."""
+    return hashlib.sha256(
+        f"{SPLIT_SEED} {name.as_posix()}".encode("utf-8", "surrogateescape")
+    ).digest()

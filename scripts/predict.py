@@ -1,0 +1,222 @@
+"""Tell the classes of photos, with any model that the scripts wrote.
+
+Prints a line for each photo: its path, its class and the probability of that class. The
+model's own record says what its classes are called, how large the photos have to be and how
+the pixels are prepared. A photo that can't be read is named on standard error, the others
+go on, and the exit status is 1 in the end.
+"""
+
+import csv
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
+import backend  # noqa: F401  first, it sets Keras up
+import h5py
+import keras
+import numpy as np
+from tqdm import tqdm
+
+import cli
+import files
+import folders
+import images
+import runs
+import vgg16
+from cli import InputError
+
+BATCH_SIZE = 32  # photos that go through the network at once
+BEST_FIRST = (  # which model is taken if none is named: by the accuracies in the README
+    "best.weights.h5",
+    "fine_tuned.weights.h5",
+    "bottleneck_fc_model.weights.h5",
+    "first_try.weights.h5",
+)
+
+
+def argument_parser(description):
+    """The options that choose a model, for the scripts that use one."""
+    parser = cli.ArgumentParser(description)
+    parser.add_argument(
+        "--model",
+        type=cli.path,
+        metavar="FILE",
+        help="a .weights.h5 file that one of the scripts wrote (default: the first of "
+        f"{', '.join(BEST_FIRST)} that there is in the weights' folder)",
+    )
+    parser.add_argument(
+        "--data",
+        type=cli.path,
+        default=folders.DATA,
+        metavar="FOLDER",
+        help="the photos that the model was trained on, which tells the weights' folder "
+        "(default: data)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=cli.path,
+        metavar="FOLDER",
+        help="where the model is (default: weights, for another --data than data weights/NAME)",
+    )
+    vgg16.add_option(parser)
+    return parser
+
+
+def find_model(arguments):
+    """The path of the model to use, of argument_parser()'s arguments."""
+    if arguments.model:
+        return arguments.model
+    weights = arguments.weights or folders.default_weights(arguments.data)
+    for name in BEST_FIRST:
+        if (weights / name).exists():
+            return weights / name
+    raise InputError(f"{weights}: no model there yet; `make scratch` makes the first")
+
+
+def load(path, vgg16_weights=None):
+    """The model in `path`, from pixels to probabilities, and the record stored with it.
+
+    vgg16_weights: as on the command line; only the classifier of bottleneck.py needs them.
+    Raises InputError if it is none of this repository's, or VGG16's weights are others than
+    those it was trained with.
+    """
+    record = runs.read_model_record(path, "name one that the scripts wrote")
+    try:
+        with h5py.File(path) as file:
+            model = keras.models.model_from_json(file["about/architecture"][()])
+        model.load_weights(path)
+        image_size = tuple(record["image_size"])
+        if not {"class_indices", "preprocessing"} <= record.keys():
+            raise KeyError("class_indices, preprocessing")
+    # Broken files make h5py and Keras raise nearly anything.
+    except Exception as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{path}: not a whole model ({reason[:200]}); train it anew") from error
+    if record["experiment"] == "bottleneck":  # it takes VGG16's features; put it on top
+        weights = vgg16.weights_file(vgg16_weights, path.parent)
+        policy = keras.config.dtype_policy()
+        keras.config.set_dtype_policy(record.get("precision", "float32"))
+        base = vgg16.convolutional_base(weights, image_size)
+        keras.config.set_dtype_policy(policy)
+        if vgg16.digest(base) != record["vgg16_sha256"]:
+            raise InputError(
+                f"{path}: trained on the features of other VGG16 weights than {weights}; "
+                "name those with --vgg16-weights (make: VGG16_WEIGHTS)"
+            )
+        model = keras.Model(base.input, model(base.output))
+    return model, record
+
+
+def class_names(record):
+    """The names of a model's classes, in the order of its answers."""
+    return sorted(record["class_indices"], key=record["class_indices"].get)
+
+
+def find_photos(paths):
+    """The photos in these files and folders; folders with their subfolders, in order.
+
+    Raises InputError for what is not there, and where a folder has no photos.
+    """
+    photos = []
+    for path in paths:
+        found = files.photos_below(path) if path.is_dir() else [path]
+        if not found:
+            endings = ", ".join(files.PHOTO_ENDINGS)
+            raise InputError(f"{path}: no photos ({endings}) in this folder")
+        if not path.is_dir() and not path.exists() and not path.is_symlink():
+            raise InputError(f"{path}: no such photo or folder")
+        photos += found
+    return photos
+
+
+def predict(model, record, photos, batch_size=BATCH_SIZE):
+    """Yield for each photo its path, the classes' probabilities, and what is wrong with it.
+
+    photos: paths. Yields (path, float32 array of shape (classes,), None), or (path, None,
+    problem) if it can't be read, in the order of `photos`. While the network looks at a
+    batch, the next one is decoded.
+    """
+    with ThreadPoolExecutor() as threads:
+        coming = []
+        for start in range(0, len(photos) + batch_size, batch_size):  # once more for the last
+            here, coming = (
+                coming,
+                [(p, threads.submit(_read, p, record)) for p in photos[start : start + batch_size]],
+            )
+            read = [(path, *future.result()) for path, future in here]
+            pixels = [photo for _, photo, problem in read if problem is None]
+            if pixels:
+                pixels = images.standardize(np.stack(pixels), record["preprocessing"])
+                answers = iter(images.class_probabilities(model.predict_on_batch(pixels)))
+            for path, _, problem in read:
+                yield path, None if problem else next(answers), problem
+
+
+def _read(path, record):
+    """A photo's pixels, uint8, and None; or None and what is wrong."""
+    preprocessing = {
+        name: record["preprocessing"][name]
+        for name in ("color_mode", "interpolation", "keep_aspect_ratio")
+    }
+    decoded = []
+
+    def decode(_, content):
+        decoded.append(images.decode(content, tuple(record["image_size"]), **preprocessing))
+
+    _, problem = files.look_at(path, decode)
+    return (None, problem) if problem else (decoded[0], None)
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "photos", type=cli.path, nargs="+", metavar="PHOTO", help="photos, or folders of photos"
+    )
+    parser.add_argument(
+        "--top",
+        type=cli.positive,
+        default=1,
+        metavar="N",
+        help="tell the N most probable classes of each photo (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--csv",
+        type=cli.path,
+        metavar="FILE",
+        help="write them to this file, too, with the columns path, class, probability",
+    )
+    arguments = parser.parse_args(argv)
+    photos = find_photos(arguments.photos)
+    path = find_model(arguments)
+    model, record = load(path, arguments.vgg16_weights)
+    names = class_names(record)
+    print(f"{path}: {record['experiment']}, {', '.join(names)}", file=sys.stderr)
+
+    rows, unread = [], 0
+    # The bar only where the answers do not go to the same terminal, which tell the progress.
+    silent = sys.stdout.isatty() or not sys.stderr.isatty()
+    for photo, answer, problem in tqdm(
+        predict(model, record, photos), total=len(photos), unit="photo", disable=silent
+    ):
+        if problem:
+            unread += 1
+            tqdm.write(f"{photo}: can't be read ({problem})", file=sys.stderr)
+            continue
+        best = np.argsort(-answer, kind="stable")[: arguments.top]
+        rows += [(photo, names[number], f"{answer[number]:.6f}") for number in best]
+        told = "\t".join(f"{names[number]}\t{answer[number]:.4f}" for number in best)
+        print(f"{photo}\t{told}")
+    if arguments.csv:
+        files.make_writable_folder(arguments.csv.parent)
+        with (
+            files.replacing(arguments.csv) as temporary,
+            open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
+        ):
+            csv.writer(file).writerows([("path", "class", "probability"), *rows])
+    if unread:
+        print(f"{unread} of {len(photos)} photos could not be read", file=sys.stderr)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    cli.run(main, after_interrupt="nothing was written")

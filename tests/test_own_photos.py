@@ -1,0 +1,335 @@
+"""A person's own photos: five classes, folders without a split, predicting and evaluating."""
+
+import csv
+import json
+import subprocess
+import sys
+
+import best
+import bottleneck
+import cli
+import evaluate
+import finetune
+import folders
+import h5py
+import images
+import numpy as np
+import predict
+import pytest
+import report
+import runs
+import scratch
+import vgg16
+from cli import InputError
+from conftest import SMALL
+from PIL import Image, ImageDraw
+
+SHAPES = {
+    "circle": lambda draw, box: draw.ellipse(box, fill="white"),
+    "cross stitch": lambda draw, box: [
+        draw.line(box, fill="white", width=6),
+        draw.line((box[0], box[3], box[2], box[1]), fill="white", width=6),
+    ],
+    "square": lambda draw, box: draw.rectangle(box, fill="white"),
+    "stripes": lambda draw, box: [
+        draw.rectangle((box[0], y, box[2], y + 3), fill="white") for y in range(box[1], box[3], 8)
+    ],
+    "éclair": lambda draw, box: draw.line(
+        (box[0], box[1], box[2], box[1] + 10, box[0], box[3] - 10, box[2], box[3]),
+        fill="white",
+        width=4,
+    ),
+}
+EXPERIMENTS = {
+    scratch: "first_try.weights.h5",
+    bottleneck: "bottleneck_fc_model.weights.h5",
+    finetune: "fine_tuned.weights.h5",
+    best: "best.weights.h5",
+}
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    """A folder with five classes and no split; 10 pictures of each, of the circle 15."""
+    folder = tmp_path_factory.mktemp("own") / "my shapes"
+    random = np.random.default_rng(0)
+    for name, shape in SHAPES.items():
+        (folder / name).mkdir(parents=True)
+        for number in range(15 if name == "circle" else 10):
+            background = tuple(int(value) for value in random.integers(0, 150, 3))
+            picture = Image.new("RGB", (64, 60), background)
+            left, top = (int(value) for value in random.integers(2, 16, 2))
+            shape(ImageDraw.Draw(picture), (left, top, left + 44, top + 40))
+            picture.save(folder / name / f"{name} {number}.jpg", quality=95)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(shapes, tmp_path_factory):
+    """All four models of the shapes, and their records; the scripts take SMALL photos."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        for script in EXPERIMENTS:
+            monkeypatch.setattr(script, "IMAGE_SIZE", SMALL)
+        options = ["--data", shapes, "--weights", folder, "--results", folder]
+        options += ["--precision", "float32"]
+        for script in EXPERIMENTS:
+            own = {scratch: ["--epochs", 2], best: ["--vgg16-weights", "random"]}
+            own = own.get(script, ["--vgg16-weights", "random", "--epochs", 2])
+            script.main([str(option) for option in [*options, *own]])
+    lines = (folder / "runs.jsonl").read_text().splitlines()
+    return folder, {record["experiment"]: record for record in map(json.loads, lines)}
+
+
+def start(capsys, monkeypatch, script, *options):
+    """Run predict.py or evaluate.py: its status, output and errors."""
+    monkeypatch.setattr(sys, "argv", [f"{script.__name__}.py", *map(str, options)])
+    capsys.readouterr()
+    status = 0
+    try:
+        cli.run(script.main)
+    except SystemExit as stop:
+        status = stop.code
+    return status, *capsys.readouterr()
+
+
+def test_five_classes_go_through_all_experiments(trained):
+    folder, records = trained
+    assert list(records) == ["scratch", "bottleneck", "finetune", "best"]
+    for record in records.values():
+        assert list(record["class_indices"]) == sorted(SHAPES)
+        assert record["data"]["train"]["photos"] == 12 + 4 * 8
+        assert record["data"]["validation"]["photos"] == 3 + 4 * 2
+        probabilities = np.array(record["val_probabilities"])
+        assert probabilities.shape == (11, 5)
+        np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-4)
+        labels = np.repeat(np.arange(5), [3, 2, 2, 2, 2])
+        assert np.mean(probabilities.argmax(axis=1) == labels) == pytest.approx(
+            record["val_accuracy"]
+        )
+        assert record["majority_accuracy"] == pytest.approx(3 / 11)
+        assert record["photos_per_class"]["circle"] == 3
+    for script, name in EXPERIMENTS.items():
+        with h5py.File(folder / name) as file:
+            layers = json.loads(file["about/architecture"][()])["config"]["layers"]
+        assert script and "softmax" in json.dumps(layers[-1])
+
+
+def test_best_learns_the_five_shapes(trained):
+    _, records = trained
+    assert records["best"]["val_accuracy"] > 0.5  # chance is a fifth
+
+
+@pytest.mark.parametrize("script", EXPERIMENTS)
+def test_prediction_equals_the_trainings_evaluation(trained, script, monkeypatch):
+    folder, records = trained
+    record = records[script.__name__]
+    model, about = predict.load(folder / EXPERIMENTS[script], "random")
+    assert about["run"] == record["run"]
+    photos = predict.find_photos([folder / "split" / "validation"])
+    answers = [answer for _, answer, _ in predict.predict(model, about, photos)]
+    np.testing.assert_allclose(answers, record["val_probabilities"], atol=1e-5)
+
+
+def test_two_classes_are_predicted_as_the_training_evaluated_them(workplace):
+    for script in scratch, bottleneck, finetune:
+        record = workplace.run(script, "--epochs", 1)
+        model, about = predict.load(workplace.weights / EXPERIMENTS[script], "random")
+        photos = predict.find_photos([workplace.data / "validation"])
+        answers = [answer for _, answer, _ in predict.predict(model, about, photos)]
+        expected = np.array(record["val_probabilities"])
+        np.testing.assert_allclose(answers, np.column_stack([1 - expected, expected]), atol=1e-5)
+        assert "majority_accuracy" not in record
+
+
+def test_predict_tells_path_class_and_probability(trained, shapes, capsys, monkeypatch, tmp_path):
+    folder, _ = trained
+    photos = sorted((shapes / "circle").iterdir())[:3]
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(photos[0].read_bytes()[:400])
+    table = tmp_path / "new" / "table.csv"
+    options = ("--weights", folder, "--top", 2, "--csv", table, photos[0], broken, *photos[1:])
+    status, out, err = start(capsys, monkeypatch, predict, *options)
+    assert status == 1
+    assert f"{broken}: can't be read (" in err and "1 of 4 photos could not be read" in err
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [line[0] for line in lines] == [str(path) for path in photos]
+    with open(table, newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["path", "class", "probability"]
+    assert [row["path"] for row in rows] == [str(path) for path in photos for _ in range(2)]
+    model, about = predict.load(folder / "best.weights.h5")
+    for (_, answer, _), line in zip(predict.predict(model, about, photos), lines, strict=True):
+        first, second = np.argsort(-answer)[:2]
+        names = sorted(SHAPES)
+        assert line[1::2] == [names[first], names[second]]
+        assert float(line[2]) == pytest.approx(answer[first], abs=1e-4)
+    assert start(capsys, monkeypatch, predict, "--weights", folder, *photos)[0] == 0
+
+
+def test_evaluate_counts_right(trained, capsys, monkeypatch, tmp_path):
+    folder, records = trained
+    sheet = tmp_path / "sheet.jpg"
+    model = folder / "first_try.weights.h5"
+    options = ("--model", model, "--sheet", sheet, folder / "split" / "validation")
+    status, out, _ = start(capsys, monkeypatch, evaluate, *options)
+    record = records["scratch"]
+    assert status == 0
+    interval = report.interval(record["val_accuracy"], 11)
+    assert f"Accuracy: {record['val_accuracy']:.4f} (95 %: {interval}" in out
+    assert "always saying the largest class: 0.2727" in out
+    (told,) = [line for line in out.splitlines() if line.startswith("Log loss: ")]
+    assert float(told.split()[-1]) == pytest.approx(record["history"]["val_loss"][-1], abs=1e-4)
+    cells = [line.split("|")[1:-1] for line in out.splitlines() if line.startswith("|")]
+    cells = [[cell.strip() for cell in row] for row in cells]
+    assert cells[0] == ["is \\ taken for", *sorted(SHAPES), "recall"]
+    answers = np.array(record["val_probabilities"]).argmax(axis=1)
+    expected = np.bincount(answers[:3], minlength=5)
+    assert cells[2] == ["circle", *map(str, expected), f"{expected[0] / 3:.3f}"]
+    wrong = round(11 * (1 - record["val_accuracy"]))
+    assert f"Mistakes: {wrong}" in out
+    with Image.open(sheet) as picture:
+        assert picture.width > 500
+
+
+def test_evaluate_refuses_other_classes(trained, drawings, capsys, monkeypatch):
+    folder, _ = trained
+    for photos in drawings / "validation", folder / "split/validation/circle", folder / "gone":
+        status, _, err = start(capsys, monkeypatch, evaluate, "--weights", folder, photos)
+        assert status == 2 and len(err.splitlines()) == 1
+        assert "circle, cross stitch, square, stripes, éclair" in err
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["gone.jpg"], "gone.jpg: no such photo or folder"),
+        (["."], ".: no photos (png, jpg"),
+        (["--model", "gone.h5", "a.jpg"], "gone.h5: no such file"),
+        (["--model", "a.jpg", "a.jpg"], "a.jpg: not a model of this repository"),
+        (["--weights", "w", "a.jpg"], "w: no model there yet"),
+        (["--model", "half.weights.h5", "a.jpg"], "half.weights.h5: not a whole model"),
+    ],
+)
+def test_predict_refuses(trained, options, message, capsys, monkeypatch, tmp_path):
+    folder, _ = trained
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w").mkdir()
+    with h5py.File(tmp_path / "half.weights.h5", "w") as half:
+        half["about/record"] = "{}"
+    if options != ["."]:
+        (tmp_path / "a.jpg").write_text("no photo")
+    if "--model" not in options and "--weights" not in options:
+        options = ["--weights", str(folder), *options]
+    status, out, err = start(capsys, monkeypatch, predict, *options)
+    assert (status, out, len(err.splitlines())) == (2, "", 1)
+    assert message in err
+
+
+def test_the_classifier_of_other_vgg16_weights_is_refused(trained, monkeypatch):
+    folder, _ = trained
+    monkeypatch.setattr(vgg16, "digest", lambda base: "another")
+    with pytest.raises(InputError, match="other VGG16 weights"):
+        predict.load(folder / "bottleneck_fc_model.weights.h5", "random")
+
+
+def test_a_split_is_stratified_stays_and_copies_nothing(shapes, tmp_path):
+    folder = tmp_path / "split"
+    folders.divide(shapes, folder)
+    photos = [path for path in folder.rglob("*") if path.is_symlink()]
+    assert len(photos) == 55
+    assert {path.resolve() for path in photos} == set(shapes.glob("*/*.jpg"))
+    for split, counts in ("validation", [3, 2, 2, 2, 2]), ("train", [12, 8, 8, 8, 8]):
+        generator = images.in_order_generator(folder / split, SMALL, 4)
+        assert np.bincount(generator.classes).tolist() == counts
+    made = folder.stat().st_ino
+    folders.divide(shapes, folder)
+    assert folder.stat().st_ino == made
+    other = tmp_path / "copy" / "split"
+    other.parent.mkdir()
+    folders.divide(shapes, other)
+    names = [{p.relative_to(f) for p in f.rglob("*.jpg")} for f in (folder, other)]
+    assert names[0] == names[1]
+
+
+def test_more_photos_leave_the_split_of_the_others(tmp_path):
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(50):
+            (tmp_path / "data" / name / f"{number}.png").write_bytes(b"")
+
+    def tested():
+        folders.divide(tmp_path / "data", tmp_path / "split")
+        return {path.name for path in (tmp_path / "split/validation/a").iterdir()}
+
+    before = tested()
+    (tmp_path / "data/a/new.png").write_bytes(b"")
+    assert len(tested() ^ before) <= 2
+    (tmp_path / "data/a/new.png").unlink()
+    assert tested() == before
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "b: one photo can't be divided"),
+        (["a/1.jpg", "a/2.jpg"], "at least two classes.* found a"),
+        (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b: no photos"),
+        (["one/a/1.jpg", "one/b/1.jpg", "two/a/1.jpg", "two/b/1.jpg"], "so they are no classes"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "validation: no such folder"),
+        (["readme.txt"], "at least two classes.* found none"),
+    ],
+)
+def test_folders_that_are_no_data_set(names, message, tmp_path):
+    for name in names:
+        path = tmp_path / "data" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (5, 5)).save(path) if name.endswith("jpg") else path.write_text("x")
+    arguments = runs.argument_parser("", 1, 1).parse_args(
+        ["--data", str(tmp_path / "data"), "--weights", str(tmp_path / "weights")]
+    )
+    with pytest.raises(InputError, match=message):
+        folders.settle(arguments)
+        for split in "train", "validation":
+            images.in_order_generator(arguments.photos / split, SMALL, 4)
+
+
+def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(folders, "DATA", tmp_path / "data")
+    for name in "data", "a/photos", "b/photos":
+        (tmp_path / name / "train").mkdir(parents=True)
+
+    def settle(data, *options):
+        parser = runs.argument_parser("", 1, 1)
+        return folders.settle(parser.parse_args(["--data", str(tmp_path / data), *options])).weights
+
+    assert settle("data") == tmp_path / "weights"
+    assert settle("a/photos") == tmp_path / "weights" / "photos" == settle("a/photos")
+    with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
+        settle("b/photos")
+    with pytest.raises(InputError, match=r"has the outputs for the photos in .*data, not for"):
+        settle("b/photos", "--weights", str(tmp_path / "weights"))
+    assert settle("b/photos", "--weights", str(tmp_path / "other")) == tmp_path / "other"
+    (tmp_path / "a").rename(tmp_path / "c")  # moved; its outputs may go
+    assert settle("c/photos") == tmp_path / "weights" / "photos"
+
+
+def test_hidden_folders_are_no_classes(data):
+    (data / "train" / ".ipynb_checkpoints").mkdir()
+    generator = images.in_order_generator(data / "train", SMALL, 4)
+    assert list(generator.class_indices) == ["cats", "dogs"]
+
+
+def test_names_with_blanks_and_accents_from_the_command_line(trained, shapes, tmp_path):
+    folder, _ = trained
+    photo = tmp_path / "façade à côté.JPG"
+    photo.write_bytes((shapes / "éclair" / "éclair 0.jpg").read_bytes())
+    done = subprocess.run(
+        [sys.executable, runs.ROOT / "scripts" / "predict.py", "--weights", folder, photo],
+        capture_output=True,
+        text=True,
+        env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(f"{photo}\t")
