@@ -1,0 +1,389 @@
+"""What happens to odd photos and at bad moments. README tells what is promised."""
+
+import contextlib
+import json
+import os
+import resource
+import struct
+import subprocess
+import sys
+import threading
+import zlib
+from io import BytesIO
+from pathlib import Path
+
+import bottleneck
+import files
+import images
+import numpy as np
+import predict
+import pytest
+import scratch
+from cli import InputError
+from conftest import SMALL
+from PIL import Image
+
+SCRIPTS = Path(files.__file__).parent
+
+
+def encoded(picture, format, **options):
+    """A picture file's bytes."""
+    file = BytesIO()
+    picture.save(file, format, **options)
+    return file.getvalue()
+
+
+def decode(content, size=(20, 30)):
+    """The photo as the networks are given it."""
+    options = {name: images.PREPROCESSING[name] for name in ("color_mode", "interpolation")}
+    return images.decode(content, size, **options, keep_aspect_ratio=False)
+
+
+def palette():
+    picture = Image.new("P", (30, 20), 1)
+    picture.putpalette([0, 0, 0, 200, 100, 50])
+    return picture
+
+
+# Each a plain area of one colour.
+COLOUR, GREY = (200, 100, 50), (120, 120, 120)
+CMYK = Image.new("RGB", (30, 20), COLOUR).convert("CMYK")
+PICTURES = {
+    "JPEG": (encoded(Image.new("RGB", (30, 20), COLOUR), "JPEG", quality=95), COLOUR),
+    "CMYK JPEG": (encoded(CMYK, "JPEG", quality=95), COLOUR),
+    "CMYK TIFF": (encoded(CMYK, "TIFF"), COLOUR),
+    "grey JPEG": (encoded(Image.new("L", (30, 20), 120), "JPEG"), GREY),
+    "grey PNG with transparency": (encoded(Image.new("LA", (30, 20), (120, 0)), "PNG"), GREY),
+    "palette PNG": (encoded(palette(), "PNG"), COLOUR),
+    "palette PNG with transparency": (
+        encoded(palette(), "PNG", transparency=bytes([0, 128])),
+        COLOUR,
+    ),
+    "16-bit grey PNG": (
+        encoded(Image.fromarray(np.full((20, 30), 120 * 257, np.uint16)), "PNG"),
+        GREY,
+    ),
+    "16-bit grey TIFF": (
+        encoded(Image.fromarray(np.full((20, 30), 120 * 257, np.uint16)), "TIFF"),
+        GREY,
+    ),
+    "1-bit PNG": (encoded(Image.new("1", (30, 20), 1), "PNG"), (255, 255, 255)),
+    "transparent PNG": (encoded(Image.new("RGBA", (30, 20), (*COLOUR, 0)), "PNG"), COLOUR),
+    "animated GIF, the first picture": (
+        encoded(
+            Image.new("RGB", (30, 20), COLOUR),
+            "GIF",
+            save_all=True,
+            append_images=[Image.new("RGB", (30, 20), "blue")],
+        ),
+        COLOUR,
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_every_kind_of_picture_has_its_colours(kind):
+    content, colour = PICTURES[kind]
+    photo = decode(content)
+    assert photo.shape == (20, 30, 3) and photo.dtype == np.uint8
+    np.testing.assert_allclose(photo, np.broadcast_to(colour, photo.shape), atol=3)
+
+
+def test_numbers_of_unknown_range_are_refused():
+    content = encoded(Image.fromarray(np.full((20, 30), 0.5, np.float32)), "TIFF")
+    with pytest.raises(ValueError, match="32 bits a pixel"):
+        decode(content)
+
+
+def test_the_exif_turn_is_ignored_as_in_2016():
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    turned = encoded(picture, "PNG", exif=exif)
+    with Image.open(BytesIO(turned)) as there:
+        assert there.getexif()[0x0112] == 6
+    np.testing.assert_array_equal(decode(turned), np.asarray(picture))
+
+
+def png_of(width, height):
+    """A small file that claims to be a picture of that size."""
+
+    def chunk(kind, data):
+        checksum = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + checksum
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    compressed = zlib.compress(bytes(height * (width + 1)) if width * height < 1e8 else bytes(99))
+    parts = chunk(b"IHDR", header) + chunk(b"IDAT", compressed) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + parts
+
+
+def test_bombs_are_refused_before_they_are_unpacked(data):
+    (data / "train/cats/cat.0.jpg").write_bytes(png_of(60_000, 60_000))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    generator = images.in_order_generator(data / "train", SMALL, 4)
+    with pytest.raises(InputError, match=r"cat\.0\.jpg .*exceeds limit .* decompression bomb"):
+        generator.digests()
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB; 3.6 GB
+
+
+def test_photos_of_50_and_of_100_megapixels_are_read():
+    for size in (8_660, 5_774), (11_000, 9_000):
+        assert files.photo_problem(content := png_of(*size)) is None
+        assert decode(content).shape == (20, 30, 3)
+
+
+def test_endings_do_not_matter_for_what_is_inside(data):
+    photo = data / "train/cats/cat.0.jpg"
+    content = encoded(Image.new("RGB", (30, 20), COLOUR), "PNG")
+    photo.write_bytes(content)
+    photo.rename(photo.with_name("CAT 0.JPG"))
+    generator = images.in_order_generator(data / "train", SMALL, 4)
+    number = generator.filenames.index("cats/CAT 0.JPG")
+    np.testing.assert_array_equal(generator.photo(number), np.full((*SMALL, 3), COLOUR))
+    assert generator.n == 20
+
+
+def test_animated_gifs_are_left_out_and_told(data, capsys):
+    gif, _ = PICTURES["animated GIF, the first picture"]
+    (data / "train/cats/cat.gif").write_bytes(gif)
+    images.in_order_generator(data / "train", SMALL, 4)
+    assert "1 files left out" in capsys.readouterr().out
+
+
+def test_any_name_trains(workplace, data):
+    for number, name in enumerate(
+        ["ein Foto.jpg", "写真 1.JPEG", "-n $HOME 'x' %d.png", "{0}.jpg"]
+    ):
+        (data / f"train/cats/cat.{number}.jpg").rename(data / "train/cats" / name)
+    data = data.rename(data.with_name("mes données"))
+    workplace.data = data
+    assert workplace.run(scratch, "--epochs", 1)["data"]["train"]["photos"] == 20
+
+
+def test_loops_of_links_end(workplace, data):
+    (data / "train/cats/again").symlink_to(data / "train")
+    (data / "train/cats/self.jpg").symlink_to("self.jpg")
+    workplace.data = data
+    line = workplace.error(scratch)
+    assert "self.jpg (Too many levels of symbolic links)" in line
+    (data / "train/cats/self.jpg").unlink()
+    (data / "train/cats/gone.jpg").symlink_to("nowhere.jpg")
+    assert "gone.jpg (No such file or directory)" in workplace.error(scratch)
+    (data / "train/cats/gone.jpg").unlink()
+    assert workplace.run(scratch, "--epochs", 1)["data"]["train"]["photos"] == 20
+    photos = [data / "train"]
+    assert len(predict.find_photos(photos)) == 20
+
+
+@contextlib.contextmanager
+def as_nobody():
+    """Without the superuser's right to read everything."""
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+        try:
+            yield
+        finally:
+            os.seteuid(0)
+    else:
+        yield
+
+
+def test_photos_one_may_not_read_are_named(data):
+    photo = data / "train/dogs/dog.1.jpg"
+    for folder in [data, *data.parents]:
+        with contextlib.suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    photo.chmod(0)
+    with as_nobody(), pytest.raises(InputError, match=r"dog\.1\.jpg \(Permission denied\)"):
+        images.in_order_generator(data / "train", SMALL, 4).digests()
+
+
+def test_duplicates_in_train_and_validation_are_told(workplace, data):
+    workplace.data = data
+    assert "duplicates" not in workplace.run(scratch, "--epochs", 1)["data"]
+    (data / "validation/cats/cat.3.jpg").write_bytes((data / "train/dogs/dog.7.jpg").read_bytes())
+    workplace.capsys.readouterr()
+    assert workplace.run(scratch, "--epochs", 1)["data"]["duplicates"] == 1
+    (line,) = workplace.capsys.readouterr().err.splitlines()
+    assert "warning: 1 validation photos are training photos, too" in line
+    assert "cats/cat.3.jpg = dogs/dog.7.jpg" in line
+
+
+def test_near_empty_classes_are_told(workplace, data):
+    workplace.data = data
+    for number in range(9):
+        (data / f"train/dogs/dog.{number}.jpg").unlink()
+    workplace.capsys.readouterr()
+    record = workplace.run(scratch, "--epochs", 1)
+    assert "Note: train/dogs has 1 photos" in workplace.capsys.readouterr().out
+    assert record["data"]["train"]["photos"] == 11
+    assert "majority_accuracy" not in record  # it is the validation photos' that counts
+    (data / "validation/cats/cat.0.jpg").unlink()
+    record = workplace.run(scratch, "--epochs", 1)
+    assert record["majority_accuracy"] == pytest.approx(6 / 11)
+    assert "always says dogs has 0.5455" in workplace.capsys.readouterr().out
+
+
+@contextlib.contextmanager
+def full_disk(room):
+    """No file gets larger than that many bytes: a write beyond fails as on a full disk."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+
+
+@pytest.mark.parametrize("script", [scratch, bottleneck])
+def test_a_full_disk_leaves_the_old_files_whole(workplace, script):
+    workplace.run(script, "--epochs", 1)
+    before = {path: files.sha256(path) for path in workplace.weights.glob("*.*5")}
+    with full_disk(100_000):
+        line = workplace.error(script, "--epochs", 1, "--seed", 1)
+    assert "error:" in line
+    assert {path: files.sha256(path) for path in workplace.weights.glob("*.*5")} == before
+    left = [path.name for path in workplace.weights.rglob(".partial-*")]
+    assert left == []
+    assert len(workplace.records()) == 1
+    assert workplace.run(script, "--epochs", 1, "--seed", 1)["seed"] == 1
+
+
+def test_two_runs_in_one_folder_do_not_meet(workplace):
+    workplace.weights.mkdir()
+    code = "import sys, pathlib, folders; folders.lock(pathlib.Path(sys.argv[1])); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", code, workplace.weights],
+        cwd=SCRIPTS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = threading.Event()
+    while not (workplace.weights / ".lock").exists() and not deadline.wait(0.1):
+        assert other.poll() is None
+    deadline.wait(0.5)
+    assert "another run is writing there" in workplace.error(scratch)
+    other.kill()  # however it ends
+    other.wait()
+    assert workplace.run(scratch, "--epochs", 1)
+
+
+def test_records_of_two_runs_do_not_mix(tmp_path):
+    code = (
+        "import sys, files\n"
+        "for n in range(100): files.append_record(sys.argv[1], {'by': sys.argv[2] * 5000})"
+    )
+    path = tmp_path / "runs.jsonl"
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, path, name], cwd=SCRIPTS) for name in "ab"
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    records = files.read_records(path)
+    assert sorted(record["by"][0] for record in records) == ["a"] * 100 + ["b"] * 100
+    assert all(record["by"] == record["by"][0] * 5000 for record in records)
+
+
+def test_what_a_killed_run_was_writing_goes(workplace):
+    workplace.weights.mkdir()
+    (workplace.weights / ".partial-1-first_try.weights.h5").write_bytes(b"half")
+    (workplace.weights / ".partial-1-split/train").mkdir(parents=True)
+    workplace.run(scratch, "--epochs", 1)
+    assert not list(workplace.weights.glob(".partial-*"))
+
+
+# A process that has TensorFlow imported and forks for each start, which would take seconds.
+# It reads lines of JSON: [seconds until the kill or null, script, options ...].
+STARTER = """
+import json, os, signal, sys, threading, time
+import backend, best, bottleneck, cli, finetune, predict, scratch
+modules = {"best": best, "bottleneck": bottleneck, "finetune": finetune, "predict": predict,
+           "scratch": scratch}
+for module in (best, bottleneck, finetune, scratch):
+    module.IMAGE_SIZE = (48, 48)
+for line in sys.stdin:
+    delay, name, *options = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        os.setsid()
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv = [name + ".py", *options]
+        cli.run(modules[name].main)
+        os._exit(0)
+    started = time.monotonic()
+    if delay is not None:
+        while time.monotonic() - started < delay:
+            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+                break
+            time.sleep(0.002)
+        else:
+            os.kill(child, signal.SIGKILL)
+    _, status = os.waitpid(child, 0)
+    print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - started]), flush=True)
+"""
+KILLS = 50
+
+
+def test_fifty_kills_at_any_moment(drawings, tmp_path):
+    """Each script is killed at random moments and started again until it gets to its end."""
+    starter = subprocess.Popen(
+        [sys.executable, "-c", STARTER],
+        cwd=SCRIPTS,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+    def start(delay, name, *options):
+        starter.stdin.write(json.dumps([delay, name, *map(str, options)]) + "\n")
+        starter.stdin.flush()
+        return json.loads(starter.stdout.readline())
+
+    def commands(folder):
+        common = ["--data", drawings, "--weights", folder, "--results", folder]
+        common += ["--precision", "float32"]
+        vgg16 = [*common, "--vgg16-weights", "random"]
+        yield "scratch", *common, "--epochs", 3
+        yield "bottleneck", *vgg16, "--epochs", 3
+        yield "finetune", *vgg16, "--epochs", 2
+        yield "best", *vgg16
+        csv = folder / "answers.csv"
+        yield "predict", "--weights", folder, "--csv", csv, drawings / "validation"
+
+    def outcome(folder):
+        records = files.read_records(folder / "runs.jsonl")
+        assert [r["experiment"] for r in records] == ["scratch", "bottleneck", "finetune", "best"]
+        assert not list(folder.glob(".partial-*"))
+        models = [predict.load(folder / name, "random") for name in predict.BEST_FIRST]
+        photos = predict.find_photos([drawings / "validation"])
+        answers = [[a for _, a, _ in predict.predict(*model, photos)] for model in models]
+        rows = (folder / "answers.csv").read_text().splitlines()
+        return [record["history"] for record in records], answers, rows
+
+    reference, seconds = tmp_path / "reference", {}
+    for name, *options in commands(reference):
+        status, seconds[name] = start(None, name, *options)
+        assert status == 0
+    history, answers, rows = outcome(reference)
+    assert len(rows) == 13
+
+    random, kills, rounds = np.random.default_rng(0), 0, 0
+    while kills < KILLS:
+        rounds += 1
+        folder = tmp_path / f"round {rounds}"
+        for name, *options in commands(folder):
+            status = -9
+            while status == -9:
+                status, _ = start(random.uniform(0, 1.2 * seconds[name]), name, *options)
+                kills += status == -9
+            assert status == 0, name
+        again, other_answers, other_rows = outcome(folder)
+        for one, other in zip(history, again, strict=True):
+            assert one.keys() == other.keys()
+            for metric in one:
+                np.testing.assert_allclose(one[metric], other[metric], rtol=1e-4, atol=1e-5)
+        for one, other in zip(answers, other_answers, strict=True):
+            np.testing.assert_allclose(one, other, atol=1e-4)
+        assert len(other_rows) == len(rows)
+    starter.stdin.close()
+    assert starter.wait() == 0
