@@ -252,6 +252,31 @@ def test_only_comparable_runs_of_best_are_told():
     assert "384 × 384 | BGR less the mean | 0.980" in report.beyond([good, *others], articles)
 
 
+def test_approaches_are_told_beside_the_faithful_runs_after_as_many_epochs():
+    def run(curve, seed=0, **more):
+        hardware = {"processor": "a processor", "cores": 2, "gpus": []}
+        record = {"experiment": "finetune", "recipe": "faithful", "seed": seed, "batch_size": 32}
+        record |= {"epochs": len(curve), "history": {"val_accuracy": curve}, "hardware": hardware}
+        record |= {"data": {"validation": {"photos": 800}}, "vgg16_weights": "imagenet"}
+        return record | {"val_accuracy": curve[-1], "top_model": {"epochs": 50}} | more
+
+    faithful = [run([0.9] * 4 + [0.91 + seed / 100] + [0.93] * 45, seed) for seed in range(2)]
+    ours = [
+        *faithful,
+        run([0.9, 0.9, 0.9, 0.9, 0.95], approaches={"l2": 0.01}),
+        run([0.9, 0.9, 0.9, 0.9, 0.97], approaches={"l2": 0.01}, precision="mixed_bfloat16"),
+        run([0.9, 0.98], preprocessing={"mode": "caffe"}, top_model={"epochs": 1}),
+        run([0.9, 0.96], approaches={"l2": 0.01, "dropout": 0.7}),
+    ]
+    articles = report.as_the_article(ours)
+    lines = report.approaches_table(ours, articles).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells[2] == ["l2 0.01", "5", "1", "0.950", "0.910", "0.915 ± 0.007", "0.903 ± 0.001"]
+    assert cells[3][:4] == ["l2 0.01, dropout 0.7", "2", "1", "0.960"]
+    assert len(cells) == 4
+    assert report.approaches_table(faithful, articles) is None
+
+
 def test_choices_of_other_photos_are_not_told(tmp_path):
     manifest = files.read_manifest(report.MANIFEST)
     names = report.photo_names(manifest, "train")
