@@ -141,6 +141,7 @@ def test_endings_do_not_matter_for_what_is_inside(data):
     generator = images.in_order_generator(data / "train", SMALL, 4)
     number = generator.filenames.index("cats/CAT 0.JPG")
     np.testing.assert_array_equal(generator.photo(number), np.full((*SMALL, 3), COLOUR))
+    assert data / "train/cats/CAT 0.JPG" in predict.find_photos([data / "train"])
     assert generator.n == 20
 
 
