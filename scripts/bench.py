@@ -267,7 +267,7 @@ def environment(given, folder):
 def class_photos(data):
     """The photos' paths: {"train": {class: paths, ...}, "validation": ...}.
 
-    Raises InputError where the experiments would.
+    Raises InputError where the experiments would, and for more than two classes.
     """
     import images
 
@@ -275,6 +275,8 @@ def class_photos(data):
     for split in "train", "validation":
         generator = images.in_order_generator(data / split, (150, 150), 32)
         generator.digests()
+        if generator.num_classes != 2:
+            raise InputError(f"{data / split}: the plain port is of the article's two classes only")
         photos[split] = {name: [] for name in generator.class_indices}
         names = list(generator.class_indices)
         for path, number in zip(generator.filepaths, generator.classes, strict=True):

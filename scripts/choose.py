@@ -49,14 +49,21 @@ def divide(labels, folds, seed):
 
 
 def cross_validate(features, labels, fold, gamma, ridge):
-    """Accuracy and mean squared error, from -1 or 1, of scores for photos not trained on."""
-    scores = np.empty(len(labels))
+    """Accuracy and mean squared error, from -1 or 1, of scores for photos not trained on.
+
+    labels: see best.kernel_ridge(). fold: each photo's number, shape (photos,).
+    """
+    scores = np.empty(labels.shape)
     for tested in range(fold.max() + 1):
         train, test = fold != tested, fold == tested
         coefficients, _ = best.kernel_ridge(features[train], labels[train], gamma, ridge)
         scores[test] = best.similarity(features[test], features[train], gamma) @ coefficients
+    if labels.ndim == 1:
+        right = (scores > 0) == labels
+    else:
+        right = scores.argmax(axis=1) == labels.argmax(axis=1)
     return {
-        "accuracy": float(np.mean((scores > 0) == labels)),
+        "accuracy": float(np.mean(right)),
         "mean_squared_error": float(np.mean((scores - (2 * labels - 1)) ** 2)),
     }
 
@@ -112,7 +119,7 @@ def main(argv=None):
         bar = tqdm(settings, desc=f"{size} pixels", leave=False, disable=None)
         for pooled_layers, gamma, ridge in bar:
             chosen = of_layers(features, pooled_layers)
-            result = cross_validate(chosen, generator.classes, fold, gamma, ridge)
+            result = cross_validate(chosen, generator.targets, fold, gamma, ridge)
             choices.append(
                 {
                     "image_size": size,

@@ -1,6 +1,7 @@
 """The benchmark compares with what it says it does, and its figures are the committed ones."""
 
 import json
+import shutil
 import statistics
 from pathlib import Path
 
@@ -83,6 +84,12 @@ def test_few_photos_come_as_often_as_needed(drawings, tmp_path):
 def test_bench_refuses_what_the_experiments_refuse(data, tmp_path):
     (data / "train/dogs/dog.0.jpg").write_bytes(b"404 not found")
     with pytest.raises(InputError, match=r"dog\.0\.jpg"):
+        bench.in_its_own_process(bench.class_photos, data)
+
+
+def test_the_plain_port_is_of_two_classes(data):
+    shutil.copytree(data / "train/cats", data / "train/birds")
+    with pytest.raises(InputError, match="two classes only"):
         bench.in_its_own_process(bench.class_photos, data)
 
 

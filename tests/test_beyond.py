@@ -149,6 +149,9 @@ def test_folds_are_tested_by_what_has_not_seen_them():
     assert 0.35 < result["accuracy"] < 0.65  # seen before, all would be right
     with pytest.raises(InputError, match="fewer than 101"):
         choose.divide(labels, 101, seed=0)
+    one_hot = np.eye(2)[labels]  # the same as more than two classes are given
+    many = choose.cross_validate(noise, one_hot, fold, gamma=4.0, ridge=0.01)
+    assert many == pytest.approx(result)
 
 
 def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):
