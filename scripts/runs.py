@@ -2,6 +2,7 @@
 
 import hashlib
 import importlib.metadata
+import io
 import json
 import os
 import platform
@@ -218,8 +219,9 @@ class Run(keras.callbacks.Callback):
         self.checkpoint.mkdir(parents=True, exist_ok=True)
         previous = self.state["weights"]
         self.state["weights"] = f"epoch-{epoch + 1}.weights.h5"
-        with files.replacing(self.checkpoint / self.state["weights"]) as temporary:
-            self.model.save_weights(temporary)  # with the optimizer's state
+        memory = _InMemory()
+        self.model.save_weights(memory)  # with the optimizer's state
+        _write(self.checkpoint / self.state["weights"], memory)
         files.write_json(self.checkpoint / "state.json", self.state)
         if previous:
             (self.checkpoint / previous).unlink(missing_ok=True)
@@ -279,11 +281,28 @@ def save_model(model, path, record):
     whose `class_indices`, `image_size` and `preprocessing` tell how to feed the model
     and how to read its answer. They are data sets because attributes end at 64 KiB.
     """
+    memory = _InMemory()
+    model.save_weights(memory)
+    with h5py.File(memory, "r+") as file:
+        file["about/architecture"] = model.to_json()
+        file["about/record"] = json.dumps(record)
+    _write(path, memory)
+
+
+class _InMemory(io.BytesIO):
+    """A weights file that is not on a disk yet.
+
+    Where a disk is full, HDF5 doesn't only fail but crashes the process later, when the file
+    that it could not finish is released. So a whole file is made here and then written.
+    """
+
+    def __str__(self):
+        return "memory.weights.h5"  # Keras insists on the ending
+
+
+def _write(path, memory):
     with files.replacing(path) as temporary:
-        model.save_weights(temporary)
-        with h5py.File(temporary, "r+") as file:
-            file["about/architecture"] = model.to_json()
-            file["about/record"] = json.dumps(record)
+        temporary.write_bytes(memory.getbuffer())
 
 
 def read_model_record(path, remedy):

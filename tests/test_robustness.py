@@ -1,6 +1,7 @@
 """What happens to odd photos and at bad moments. README tells what is promised."""
 
 import contextlib
+import fcntl
 import json
 import os
 import resource
@@ -12,6 +13,7 @@ import zlib
 from io import BytesIO
 from pathlib import Path
 
+import best
 import bottleneck
 import files
 import images
@@ -237,18 +239,24 @@ def full_disk(room):
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 
 
-@pytest.mark.parametrize("script", [scratch, bottleneck])
-def test_a_full_disk_leaves_the_old_files_whole(workplace, script):
-    workplace.run(script, "--epochs", 1)
-    before = {path: files.sha256(path) for path in workplace.weights.glob("*.*5")}
-    with full_disk(100_000):
-        line = workplace.error(script, "--epochs", 1, "--seed", 1)
-    assert "error:" in line
-    assert {path: files.sha256(path) for path in workplace.weights.glob("*.*5")} == before
-    left = [path.name for path in workplace.weights.rglob(".partial-*")]
-    assert left == []
-    assert len(workplace.records()) == 1
-    assert workplace.run(script, "--epochs", 1, "--seed", 1)["seed"] == 1
+@pytest.mark.parametrize(
+    ("script", "options"),
+    [
+        (scratch, ["--epochs", 1, "--seed", 1]),  # stops at the checkpoint
+        (bottleneck, ["--epochs", 1, "--preprocessing", "imagenet"]),  # at the features
+        (best, ["--seed", 1]),  # at the model
+    ],
+)
+def test_a_full_disk_leaves_the_old_files_whole(workplace, script, options, monkeypatch):
+    monkeypatch.setattr(best, "IMAGE_SIZE", SMALL)
+    workplace.run(script, *options[:-2])
+    before = {path: files.sha256(path) for path in workplace.weights.glob("*.*")}
+    with full_disk(20_000):
+        assert "error:" in workplace.error(script, *options)
+    assert {path: files.sha256(path) for path in workplace.weights.glob("*.*")} == before
+    assert not list(workplace.weights.rglob(".partial-*"))
+    assert len(workplace.records()) <= 2  # best's record is written before its model
+    assert workplace.run(script, *options)
 
 
 def test_two_runs_in_one_folder_do_not_meet(workplace):
@@ -283,6 +291,19 @@ def test_records_of_two_runs_do_not_mix(tmp_path):
     records = files.read_records(path)
     assert sorted(record["by"][0] for record in records) == ["a"] * 100 + ["b"] * 100
     assert all(record["by"] == record["by"][0] * 5000 for record in records)
+
+
+def test_a_record_waits_for_another_writers(tmp_path):
+    """If its disk is full, it takes back what it has written, and that has to be the last."""
+    path = tmp_path / "runs.jsonl"
+    writer = threading.Thread(target=files.append_record, args=(path, {"run": "a"}))
+    with open(path, "ab") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        writer.start()
+        writer.join(0.3)
+        assert writer.is_alive() and path.stat().st_size == 0
+    writer.join(5)
+    assert files.read_records(path) == [{"run": "a"}]
 
 
 def test_what_a_killed_run_was_writing_goes(workplace):
