@@ -107,6 +107,7 @@ RUN := .venv/bin/python
 $(VENV): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' || \
 	  { echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13; name one: make PYTHON=..." >&2; exit 2; }
+	@[ ! -L .venv ] || { echo "error: .venv is a link, and what it leads to would be emptied; remove it" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
 	$(RUN) -m pip install --disable-pip-version-check -r requirements.txt \
 	  $(if $(shell command -v nvidia-smi 2>/dev/null),'tensorflow[and-cuda]')

@@ -304,6 +304,15 @@ def test_the_environment_is_made_when_it_is_missing_or_old(make):
     assert "error: false is not Python 3.11" in make.output
 
 
+def test_a_linked_environment_is_not_emptied(make):
+    make.change("requirements.txt")
+    elsewhere = (make.folder / ".venv").rename(make.folder / "elsewhere")
+    (make.folder / ".venv").symlink_to(elsewhere)
+    make("report", "PYTHON=python3", status=2)
+    assert "error: .venv is a link" in make.output
+    assert (elsewhere / "bin" / "python").exists()
+
+
 def test_clean_keeps_photos_records_and_what_is_committed(make):
     make("reproduce", "preview")
     kept = [
