@@ -220,7 +220,7 @@ def describe(train_generator, validation_generator):
             f"{validation_generator.directory} has {', '.join(validation_generator.class_indices)}"
             "; name the subfolders alike"
         )
-    description, where = {}, {}
+    description, where, few = {}, {}, []
     for split, generator in ("train", train_generator), ("validation", validation_generator):
         names = [Path(name).as_posix() for name in generator.filenames]
         digests = generator.digests()
@@ -229,9 +229,13 @@ def describe(train_generator, validation_generator):
             "sha256": files.data_set_digest(names, digests),
         }
         where[split] = dict(zip(digests, names, strict=True))
-        for name, count in zip(train_classes, np.bincount(generator.classes), strict=True):
-            if count < FEW_PHOTOS:
-                print(f"Note: {split}/{name} has {count} photos; expect chance to rule its result.")
+        few += [
+            f"{split}/{name} ({count})"
+            for name, count in zip(train_classes, np.bincount(generator.classes), strict=True)
+            if count < FEW_PHOTOS
+        ]
+    if few:
+        print(f"Note: few photos in {', '.join(few)}; expect chance to rule the result.")
     both = sorted(where["train"].keys() & where["validation"].keys(), key=where["validation"].get)
     if both:
         description["duplicates"] = len(both)

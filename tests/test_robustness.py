@@ -219,7 +219,7 @@ def test_near_empty_classes_are_told(workplace, data):
         (data / f"train/dogs/dog.{number}.jpg").unlink()
     workplace.capsys.readouterr()
     record = workplace.run(scratch, "--epochs", 1)
-    assert "Note: train/dogs has 1 photos" in workplace.capsys.readouterr().out
+    assert "Note: few photos in train/dogs (1), validation/" in workplace.capsys.readouterr().out
     assert record["data"]["train"]["photos"] == 11
     assert "majority_accuracy" not in record  # it is the validation photos' that counts
     (data / "validation/cats/cat.0.jpg").unlink()
