@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 import cli
+import distribution
 import images
 import runs
 
@@ -55,10 +56,13 @@ def build_model(image_size):
     return model
 
 
+@distribution.tells_of_lost_workers
 def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
+    distribution.add_option(parser)
     arguments = parser.parse_args(argv)
+    strategy = distribution.strategy(arguments)
 
     # this is the augmentation configuration we will use for training
     augmentation = images.augmentation(
@@ -78,10 +82,11 @@ def main(argv=None):
 
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
-    model = build_model(IMAGE_SIZE)
-    epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
-    optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
-    model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
+    with strategy.scope():
+        model = build_model(IMAGE_SIZE)
+        epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
+        optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
+        model.compile(loss="binary_crossentropy", optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(
         {
