@@ -36,6 +36,7 @@
 ##                  as-printed-shear, as-printed-interpolation,
 ##                  as-printed-epsilon: faithful but for that one (faithful)
 ##   PRECISION      float32 or mixed_bfloat16 (what the processor does best)
+##   DISTRIBUTE     1: scratch and finetune train on all GPUs of this machine ()
 
 PYTHON ?= python3
 ARCHIVE ?=
@@ -50,6 +51,7 @@ FOLDS ?= 5
 DRAWS ?= 3
 RECIPE ?= faithful
 PRECISION ?=
+DISTRIBUTE ?=
 # Not every shell expands the ~ of VARIABLE=~/folder.
 tilde = $(if $(filter ~/%,$(firstword $(1))),$(HOME)/$(patsubst ~/%,%,$(1)),$(1))
 override ARCHIVE := $(call tilde,$(ARCHIVE))
@@ -60,6 +62,9 @@ export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED EXPERIMENT FOLDS DRAWS 
 
 ifneq ($(filter-out float32 mixed_bfloat16,$(PRECISION)),)
 $(error PRECISION=$(PRECISION): must be float32 or mixed_bfloat16)
+endif
+ifneq ($(filter-out 1,$(DISTRIBUTE)),)
+$(error DISTRIBUTE=$(DISTRIBUTE): must be 1 or nothing)
 endif
 RECIPES := faithful as-printed as-printed-shear as-printed-interpolation as-printed-epsilon
 ifneq ($(filter-out $(RECIPES),$(RECIPE)),)
@@ -94,7 +99,7 @@ $(VENV): requirements.txt
 contents = find -L $(1) -type f $(2) -exec cksum {} + 2>&1 | sort | cksum
 .made/archive: text = $(call contents,"$$ARCHIVE")
 .made/vgg16: text = $(call contents,"$$VGG16_WEIGHTS")
-.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE PRECISION=$$PRECISION"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
+.made/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE PRECISION=$$PRECISION$(call distribute,$*)"; $(call contents,"$$DATA/train" "$$DATA/validation",$(photos))
 photos = \( -iname '*.jp*g' -o -iname '*.png' -o -iname '*.bmp' -o -iname '*.ppm' -o -iname '*.tif*' \)
 # EPOCHS and BATCH_SIZE are for the experiments that are named on the command line:
 # `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
@@ -118,7 +123,7 @@ endif
 endif
 
 # Experiments.
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py files.py images.py runs.py)
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py images.py runs.py)
 SCRATCH := weights/first_try.weights.h5
 BOTTLENECK := weights/bottleneck_fc_model.weights.h5
 FINETUNE := weights/fine_tuned.weights.h5
@@ -133,6 +138,7 @@ SHEET := preview/contact_sheet.jpg
 recipe = $(if $(filter-out faithful,$(RECIPE)),--recipe "$$RECIPE")
 settings = --data "$$DATA" --seed "$$SEED" $(recipe) $(precision) \
   $(if $(call named,$(1)),--epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE")
+distribute = $(if $(and $(DISTRIBUTE),$(filter %scratch %finetune,$(1))), --distribute)
 precision = $(if $(PRECISION),--precision "$$PRECISION")
 vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
 
@@ -143,7 +149,7 @@ best: $(BEST)
 preview: $(SHEET)
 
 $(SCRATCH): scripts/scratch.py $(EVERYWHERE) .made/inputs-scratch .made/options-scratch | $(VENV)
-	$(RUN) scripts/scratch.py $(call settings,scratch)
+	$(RUN) scripts/scratch.py $(call settings,scratch)$(call distribute,scratch)
 
 # The features, bottleneck_features_{train,validation}.npy, are made by the same command.
 $(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs-bottleneck \
@@ -152,7 +158,7 @@ $(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs
 	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
 
 $(FINETUNE): scripts/finetune.py $(BOTTLENECK) .made/inputs-finetune .made/options-finetune | $(VENV)
-	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)
+	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)$(call distribute,finetune)
 
 $(BEST): scripts/best.py scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) .made/inputs-best \
   $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
