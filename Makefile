@@ -44,6 +44,7 @@
 ##                  as-printed-shear, as-printed-interpolation,
 ##                  as-printed-epsilon: faithful but for that one (faithful)
 ##   PRECISION      float32 or mixed_bfloat16 (what the processor does best)
+##   DISTRIBUTE     1: scratch and finetune train on all GPUs of this machine ()
 
 PYTHON ?= python3
 ARCHIVE ?=
@@ -63,6 +64,7 @@ PHOTOS ?=
 MODEL ?=
 TOP ?= 1
 CSV ?=
+DISTRIBUTE ?=
 # Not every shell expands the ~ of VARIABLE=~/folder.
 tilde = $(if $(filter ~/%,$(firstword $(1))),$(HOME)/$(patsubst ~/%,%,$(1)),$(1))
 override ARCHIVE := $(call tilde,$(ARCHIVE))
@@ -87,6 +89,9 @@ MADE := .made/$(WEIGHTS)
 
 ifneq ($(filter-out float32 mixed_bfloat16,$(PRECISION)),)
 $(error PRECISION=$(PRECISION): must be float32 or mixed_bfloat16)
+endif
+ifneq ($(filter-out 1,$(DISTRIBUTE)),)
+$(error DISTRIBUTE=$(DISTRIBUTE): must be 1 or nothing)
 endif
 RECIPES := faithful as-printed as-printed-shear as-printed-interpolation as-printed-epsilon
 ifneq ($(filter-out $(RECIPES),$(RECIPE)),)
@@ -122,7 +127,7 @@ $(VENV): requirements.txt
 contents = find -L $(1) -type f $(2) -exec cksum {} + 2>&1 | sort | cksum
 .made/archive: text = $(call contents,"$$ARCHIVE")
 .made/vgg16: text = $(call contents,"$$VGG16_WEIGHTS")
-$(MADE)/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE PRECISION=$$PRECISION"; $(call contents,"$$DATA",$(photos))
+$(MADE)/inputs-%: text = echo "DATA=$$DATA SEED=$$SEED RECIPE=$$RECIPE PRECISION=$$PRECISION$(call distribute,$(patsubst inputs-%,%,$(@F)))"; $(call contents,"$$DATA",$(photos))
 photos = \( -iname '*.jp*g' -o -iname '*.png' -o -iname '*.bmp' -o -iname '*.ppm' -o -iname '*.tif*' \)
 # EPOCHS and BATCH_SIZE are for the experiments that are named on the command line:
 # `make finetune EPOCHS=3` does not train the classifier below it anew with 3 epochs.
@@ -146,7 +151,7 @@ endif
 endif
 
 # Experiments.
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py files.py folders.py images.py runs.py)
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py folders.py images.py runs.py)
 SCRATCH := $(WEIGHTS)/first_try.weights.h5
 BOTTLENECK := $(WEIGHTS)/bottleneck_fc_model.weights.h5
 FINETUNE := $(WEIGHTS)/fine_tuned.weights.h5
@@ -162,6 +167,7 @@ recipe = $(if $(filter-out faithful,$(RECIPE)),--recipe "$$RECIPE")
 settings = --data "$$DATA" $(weights) --seed "$$SEED" $(recipe) $(precision) \
   $(if $(call named,$(1)),--epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE")
 weights = $(if $(filter-out weights,$(WEIGHTS)),--weights "$$WEIGHTS")
+distribute = $(if $(and $(DISTRIBUTE),$(filter %scratch %finetune,$(1))), --distribute)
 precision = $(if $(PRECISION),--precision "$$PRECISION")
 vgg16 = $(if $(VGG16_WEIGHTS),--vgg16-weights "$$VGG16_WEIGHTS")
 
@@ -172,7 +178,7 @@ best: $(BEST)
 preview: $(SHEET)
 
 $(SCRATCH): scripts/scratch.py $(EVERYWHERE) $(MADE)/inputs-scratch $(MADE)/options-scratch | $(VENV)
-	$(RUN) scripts/scratch.py $(call settings,scratch)
+	$(RUN) scripts/scratch.py $(call settings,scratch)$(call distribute,scratch)
 
 # The features, bottleneck_features_{train,validation}.npy, are made by the same command.
 $(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inputs-bottleneck \
@@ -181,7 +187,7 @@ $(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inpu
 	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
 
 $(FINETUNE): scripts/finetune.py $(BOTTLENECK) $(MADE)/inputs-finetune $(MADE)/options-finetune | $(VENV)
-	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)
+	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)$(call distribute,finetune)
 
 $(BEST): scripts/best.py scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inputs-best \
   $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)

@@ -12,6 +12,7 @@ import backend  # noqa: F401  first, it sets Keras up
 import keras
 
 import cli
+import distribution
 import folders
 import images
 import runs
@@ -161,13 +162,17 @@ def remedy(arguments):
     return f"run `python scripts/bottleneck.py {options}` (or make bottleneck)"
 
 
+@distribution.tells_of_lost_workers
 def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
     vgg16.add_option(parser)
     images.add_preprocessing_option(parser)
     add_options(parser)
-    arguments = folders.settle(parser.parse_args(argv))
+    distribution.add_option(parser)
+    arguments = parser.parse_args(argv)
+    strategy = distribution.strategy(arguments)
+    folders.settle(arguments, writes=distribution.is_chief(strategy))
     preprocessing = images.PREPROCESSINGS[arguments.preprocessing]
     approaches = {
         name: value
@@ -198,43 +203,53 @@ def main(argv=None):
 
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
     keras.config.set_dtype_policy(arguments.precision)
-    base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
+    with strategy.scope():
+        base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
     base_description = vgg16.describe(base, vgg16_weights)
     if base_description["vgg16_sha256"] != top["vgg16_sha256"]:
         raise InputError(
             f"{top_model_weights_path}: trained on the features of other VGG16 weights than "
             f"{vgg16_weights}; {remedy(arguments)} with these weights"
         )
-    vgg16.remember(vgg16_weights, arguments.weights)
+    if distribution.is_chief(strategy):
+        vgg16.remember(vgg16_weights, arguments.weights)
 
     keras.utils.set_random_seed(arguments.seed)
     classes = train_generator.num_classes
-    model = build_model(base, top_model_weights_path, frozen_layers, arguments.dropout, classes)
-    # a validation photo, always the same, needs to go through the frozen layers only once
-    frozen, trained = split(model, frozen_layers)
+    with strategy.scope():
+        model = build_model(base, top_model_weights_path, frozen_layers, arguments.dropout, classes)
+        frozen, trained = split(model, frozen_layers)
     if arguments.l1 or arguments.l2:
         regularize(model.layers[frozen_layers:], arguments.l1, arguments.l2)
-    validation_data = save_bottleneck_features(
-        frozen,
-        validation_generator,
-        arguments.weights / "frozen_features_validation.npy",
-        {
-            "class_indices": validation_generator.class_indices,
-            "image_size": list(IMAGE_SIZE),
-            "preprocessing": preprocessing,
-            "precision": arguments.precision,
-            "frozen_layers": frozen_layers,
-            **base_description,
-            "photos": data["validation"],
-            "versions": runs.versions(),
-        },
-    )
+    if arguments.distribute:
+        # each device sends its own share of the photos through the frozen layers, too
+        trained, train_features = model, train_generator
+        validation_data, validation_labels = validation_generator, None
+    else:
+        train_features = FrozenFeatures(train_generator, frozen)
+        # a validation photo, always the same, needs to go through the frozen layers only once
+        validation_data = save_bottleneck_features(
+            frozen,
+            validation_generator,
+            arguments.weights / "frozen_features_validation.npy",
+            {
+                "class_indices": validation_generator.class_indices,
+                "image_size": list(IMAGE_SIZE),
+                "preprocessing": preprocessing,
+                "precision": arguments.precision,
+                "frozen_layers": frozen_layers,
+                **base_description,
+                "photos": data["validation"],
+                "versions": runs.versions(),
+            },
+        )
+        validation_labels = validation_generator.targets
     # compile the model with a SGD/momentum optimizer and a very slow learning rate
-    optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
-    _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
-    trained.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
+    with strategy.scope():
+        optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
+        _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+        trained.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
 
-    train_features = FrozenFeatures(train_generator, frozen)
     run = runs.Run(
         {
             "experiment": "finetune",
@@ -258,7 +273,7 @@ def main(argv=None):
         train_features,
         epochs=arguments.epochs,
         initial_epoch=run.resume(),
-        validation_data=(validation_data, validation_generator.targets),
+        validation_data=(validation_data, validation_labels),
         validation_batch_size=arguments.batch_size,
         callbacks=[run],
         verbose=runs.VERBOSE,

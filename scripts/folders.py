@@ -21,13 +21,15 @@ VALIDATION_SHARE = 0.2  # of the photos of each class, where the folder does not
 SPLIT_SEED = 0  # not the run's, so that runs with other seeds are tested on the same photos
 
 
-def settle(arguments):
+def settle(arguments, writes=True):
     """Complete the arguments of runs.argument_parser(): where the photos and the weights are.
 
     Sets `weights`, if it was not given, to weights/ for data/ and to weights/NAME for another
     folder NAME, and `photos` to the folder that holds train/CLASS/ and validation/CLASS/:
     `data`, or links to it. Returns the arguments. Raises InputError where there are no
     photos, or where the weights' folder has the outputs of other photos.
+
+    writes: whether this process writes to the weights' folder; one worker of several does.
     """
     data = arguments.data
     if not data.is_dir():
@@ -36,9 +38,12 @@ def settle(arguments):
             "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
         )
     arguments.weights = arguments.weights or default_weights(data)
-    claim(arguments.weights, data)
+    if writes:
+        claim(arguments.weights, data)
     arguments.photos = data
     if not any((data / split).exists() for split in ("train", "validation")):
+        if getattr(arguments, "distribute", False):  # who reads the links would not wait for them
+            raise InputError(f"{data}: --distribute takes folders with train/ and validation/ only")
         arguments.photos = arguments.weights / "split"
         divide(data, arguments.photos)
     return arguments

@@ -149,6 +149,8 @@ def row(runs):
         notes.append(f"VGG16 {first['vgg16_weights']}")
     if classifier_epochs(first) not in (None, EPOCHS):
         notes.append(f"classifier of {classifier_epochs(first)} epochs")
+    if "distributed" in first:
+        notes.append("{strategy}, {replicas} replicas".format(**first["distributed"]))
     if first["batch_size"] != BATCH_SIZE:
         notes.append(f"batches of {first['batch_size']}")
     seconds = statistics.median(s for run in runs for s in run["seconds_per_epoch"])
@@ -175,12 +177,13 @@ def table(records):
 
 
 def is_whole(record):
-    """Whether a run of an experiment had the article's epochs, batches and ImageNet's VGG16."""
+    """Whether a run had the article's epochs and batches, ImageNet's VGG16, and one device."""
     return (
         record["experiment"] in ARTICLE
         and (record["epochs"], record["batch_size"]) == (EPOCHS, BATCH_SIZE)
         and record.get("vgg16_weights", "imagenet") == "imagenet"
         and classifier_epochs(record) in (None, EPOCHS)
+        and "distributed" not in record
     )
 
 

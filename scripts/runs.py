@@ -21,6 +21,7 @@ import numpy as np
 import tensorflow as tf
 
 import cli
+import distribution
 import files
 import images
 from cli import InputError
@@ -138,6 +139,11 @@ class Run(keras.callbacks.Callback):
     def __init__(self, settings, arguments, model, train_generator):
         super().__init__()
         self.set_model(model)
+        self.strategy = model.distribute_strategy
+        self.is_chief = distribution.is_chief(self.strategy)
+        distribution.check_shares(
+            settings["data"]["train"]["photos"], "the {} to train on", self.strategy
+        )
         self.settings = {
             "experiment": settings["experiment"],
             "recipe": arguments.recipe,
@@ -146,14 +152,16 @@ class Run(keras.callbacks.Callback):
             "batch_size": arguments.batch_size,
             "precision": arguments.precision,
             **settings,
+            **distribution.describe(model.distribute_strategy),
             "optimizer": model.optimizer.get_config() if model.compiled else None,
             "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
         }
         self.versions = versions()
         self.weights_folder = arguments.weights
         self.records = arguments.results / "runs.jsonl"
-        for folder in arguments.weights, arguments.results:
-            files.make_writable_folder(folder)
+        if self.is_chief:
+            for folder in arguments.weights, arguments.results:
+                files.make_writable_folder(folder)
         files.read_records(self.records)  # a broken one is better found now than at the end
         self.train_generator = train_generator
         self.hardware = hardware()
@@ -172,14 +180,23 @@ class Run(keras.callbacks.Callback):
     def resume(self):
         """Load the last whole epoch into the model, if there is one.
 
-        Returns the number of epochs done: fit()'s initial_epoch.
+        Returns the number of epochs done: fit()'s initial_epoch. Raises InputError for a
+        broken checkpoint, and where other workers have another run or another checkpoint.
         """
         devices = ", ".join(self.hardware["gpus"]) or "no GPU found"
         print(f"Running on {self.hardware['processor']}, {self.hardware['cores']} cores; {devices}")
+        path = self.checkpoint / "state.json"
+        found = f"{self.checkpoint.name} {path.read_text() if path.exists() else ''}"
+        if not distribution.all_equal(self.strategy, found):
+            raise InputError(
+                "the workers differ in their settings, photos, package versions or checkpoints; "
+                "start all with the same options and a weights folder that they share"
+            )
         try:
-            state = json.loads((self.checkpoint / "state.json").read_text())
+            state = json.loads(path.read_text())
             # An optimizer gets its variables at the first step; unbuilt, it would skip its part.
-            self.model.optimizer.build(self.model.trainable_variables)
+            with self.strategy.scope():
+                self.model.optimizer.build(self.model.trainable_variables)
             with warnings.catch_warnings(action="error", category=UserWarning):
                 self.model.load_weights(self.checkpoint / state["weights"])
         except FileNotFoundError:
@@ -216,6 +233,8 @@ class Run(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         self.add_epoch(time.perf_counter() - self.epoch_started, logs)
+        if not self.is_chief:
+            return
         self.checkpoint.mkdir(parents=True, exist_ok=True)
         previous = self.state["weights"]
         self.state["weights"] = f"epoch-{epoch + 1}.weights.h5"
@@ -240,6 +259,9 @@ class Run(keras.callbacks.Callback):
             [_number(round(p, 6)) for p in answer]
             for answer in self.model.predict(validation_data, verbose=0).astype(float)
         ]
+        if not self.is_chief:  # the chief needed its help until here
+            print("The chief writes model and record.")
+            return
         record = {
             "run": self.state["run"],
             **self.settings,

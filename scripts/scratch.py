@@ -11,6 +11,7 @@ import keras
 from keras import layers
 
 import cli
+import distribution
 import folders
 import images
 import runs
@@ -60,10 +61,14 @@ def build_model(image_size, classes=2):
     return model
 
 
+@distribution.tells_of_lost_workers
 def main(argv=None):
     """Run the experiment with the command line's options, or with those of `argv`."""
     parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    arguments = folders.settle(parser.parse_args(argv))
+    distribution.add_option(parser)
+    arguments = parser.parse_args(argv)
+    strategy = distribution.strategy(arguments)
+    folders.settle(arguments, writes=distribution.is_chief(strategy))
 
     # this is the augmentation configuration we will use for training
     augmentation = images.augmentation(
@@ -84,11 +89,12 @@ def main(argv=None):
     keras.config.set_dtype_policy(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
     classes = train_generator.num_classes
-    model = build_model(IMAGE_SIZE, classes)
-    epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
-    optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
-    _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
-    model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
+    with strategy.scope():
+        model = build_model(IMAGE_SIZE, classes)
+        epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
+        optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
+        _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+        model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(
         {

@@ -86,7 +86,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
     for target in set(phony.split()[1:]) - {"help", "FORCE"}:
         assert f"\n  {target} " in make.output
     variables = [line.split()[0] for line in text.splitlines() if " ?=" in line]
-    assert len(variables) == 18
+    assert len(variables) == 19
     for variable in variables:
         assert f"\n  {variable} " in make.output
 
@@ -205,6 +205,19 @@ def test_finetune_keeps_the_classifier_that_is_there(make):
         "finetune --data data --seed 1 --epochs 3 --batch-size 32",
     ]
     assert make("bottleneck", "SEED=1") == []
+
+
+def test_several_devices_are_for_the_experiments_that_can(make):
+    assert make("finetune", "DISTRIBUTE=1") == [
+        "prepare",
+        "bottleneck --data data --seed 0",
+        f"finetune {DEFAULTS} --distribute",
+    ]
+    assert make("scratch", "DISTRIBUTE=1") == [f"scratch {DEFAULTS} --distribute"]
+    assert make("scratch", "DISTRIBUTE=1") == make("bottleneck") == []
+    assert make("scratch") == [f"scratch {DEFAULTS}"]
+    make("scratch", "DISTRIBUTE=2", status=2)
+    assert "DISTRIBUTE=2: must be 1 or nothing" in make.output
 
 
 def test_a_classifier_made_below_is_known_to_have_the_defaults(make):

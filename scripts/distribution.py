@@ -1,0 +1,155 @@
+"""Training on several devices, with TensorFlow's own strategies.
+
+Every gradient step is that of one device: each batch is divided evenly between the
+replicas, one a device, and their gradients are averaged. All workers draw the same random
+numbers, so that they agree on every batch, and each takes its own share of it.
+"""
+
+import functools
+import hashlib
+import json
+import os
+
+import tensorflow as tf
+
+from cli import InputError
+
+EXAMPLE = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+
+
+class _ForKeras:
+    """What Keras 3 asks of strategies and TensorFlow's do not do (keras-team/keras#20585).
+
+    Before an epoch it takes the mean of the replicas' first shares, to learn their shape;
+    after a step that of the replicas' metrics, for the progress bar. The first fails for
+    shares of different sizes, and both fail where there are several workers. The value of
+    this worker's first replica does for both. An epoch's metrics are sums over all replicas.
+    """
+
+    def reduce(self, reduce_op, value, axis):
+        if reduce_op == "MEAN":
+            return self.experimental_local_results(value)[0]
+        return super().reduce(reduce_op, value, axis)
+
+
+class MirroredStrategy(_ForKeras, tf.distribute.MirroredStrategy):
+    """Several devices of one machine."""
+
+
+class MultiWorkerMirroredStrategy(_ForKeras, tf.distribute.MultiWorkerMirroredStrategy):
+    """Several processes, the workers, on one machine or several."""
+
+
+def add_option(parser):
+    """The option of the scripts that can train on several devices."""
+    parser.add_argument(
+        "--distribute",
+        action="store_true",
+        help="trains on all GPUs of this machine or, where TF_CONFIG is set, together with the "
+        "other workers it names; they must share the weights folder",
+    )
+
+
+def tells_of_lost_workers(main):
+    """A decorator for a script's main(): an InputError instead of TensorFlow's where one stops."""
+
+    @functools.wraps(main)
+    def wrapper(argv=None):
+        try:
+            main(argv)
+        except tf.errors.UnavailableError as error:
+            raise InputError(
+                "another worker has stopped or can't be reached; see what it says, and start all "
+                "of them again to go on"
+            ) from error
+
+    return wrapper
+
+
+def strategy(arguments):
+    """The tf.distribute.Strategy in whose scope() the model is to be built and compiled.
+
+    Without --distribute, TensorFlow's default one, which changes nothing. To be called before
+    anything else is done with TensorFlow; waits for the other workers. Raises InputError for
+    a TF_CONFIG that can't be used or a batch that can't be divided evenly.
+    """
+    if not arguments.distribute:
+        return tf.distribute.get_strategy()
+    if "TF_CONFIG" in os.environ:
+        count = _workers_of(os.environ["TF_CONFIG"])
+        print(f"Waiting for all {count} workers of TF_CONFIG.", flush=True)
+        try:
+            strategy = MultiWorkerMirroredStrategy()
+        except (ValueError, TypeError, RuntimeError, tf.errors.OpError) as error:
+            raise InputError(f"TF_CONFIG: can't start this worker ({error})") from error
+    else:
+        strategy = MirroredStrategy()
+    check_shares(arguments.batch_size, "--batch-size: a batch of {}", strategy)
+    return strategy
+
+
+def _workers_of(tf_config):
+    """How many workers, the chief included, TF_CONFIG names. Raises InputError."""
+    try:
+        cluster, task = (json.loads(tf_config)[name] for name in ("cluster", "task"))
+        if cluster.keys() <= {"chief", "worker"} and task["index"] in range(
+            len(cluster[task["type"]])
+        ):
+            return sum(len(addresses) for addresses in cluster.values())
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise InputError(f"TF_CONFIG: expected {EXAMPLE}, found {tf_config}")
+
+
+def check_shares(photos, what, strategy):
+    """Raise InputError where the replicas would get unequal shares of so many photos.
+
+    The mean of their gradients would then not be the mean over the photos.
+    what: of the message, with {} for the number.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if photos % replicas:
+        raise InputError(
+            f"{what.format(f'{photos} photos')} can't be divided evenly between {replicas} replicas"
+        )
+
+
+def describe(strategy):
+    """What a run's record says of its strategy: {"distributed": ...}, or {} for the default."""
+    if not isinstance(strategy, _ForKeras):
+        return {}
+    return {
+        "distributed": {
+            "strategy": type(strategy).__name__,
+            "replicas": strategy.num_replicas_in_sync,
+            "workers": workers(strategy),
+        }
+    }
+
+
+def workers(strategy):
+    """The number of processes that train together."""
+    resolver = strategy.cluster_resolver
+    return sum(map(len, resolver.cluster_spec().as_dict().values())) if resolver else 1
+
+
+def is_chief(strategy):
+    """Whether this is the worker that writes the files: the chief, else the first one."""
+    resolver = strategy.cluster_resolver
+    if not resolver:
+        return True
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
+
+
+def all_equal(strategy, text):
+    """Whether all workers call this with the same text; waits for them."""
+    if workers(strategy) == 1:
+        return True
+    digest = int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
+
+    @tf.function
+    def gather():
+        return strategy.gather(strategy.run(lambda: tf.constant([digest], tf.int64)), axis=0)
+
+    return bool(tf.reduce_all(gather() == digest))
