@@ -10,6 +10,7 @@ import bottleneck
 import cli
 import draw
 import finetune
+import folders
 import keras
 import pytest
 import scratch
@@ -67,6 +68,10 @@ class Workplace:
             cli.run(script.main)
         except SystemExit as stop:
             return stop.code
+        finally:  # as at the end of a process of its own
+            for lock in folders._locked.values():
+                lock.close()
+            folders._locked.clear()
         return 0
 
     def run(self, script, *options):
