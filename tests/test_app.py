@@ -378,9 +378,9 @@ def test_no_file_of_the_computer_is_served(port):
 
 
 def test_no_program_drives_the_page(port):
-    for path in "/_stcore/agent/interact", "/_stcore/agent/mcp", "/gradio_api/call/predict":
-        status, _ = ask(port, "POST", path, b'{"data": ["/etc/passwd"]}')
-        assert status >= 400
+    for path in "/_stcore/agent/interact", "/_stcore/agent/mcp":
+        status, body = ask(port, "POST", path, b"{}", Content_Type="application/json")
+        assert status >= 400 and b"does not serve the agent API" in body
     upload = "/_stcore/upload_file/session/file"
     assert ask(port, "PUT", upload, b"x" * 100)[0] == 403  # without the page's token
 
@@ -401,7 +401,7 @@ def test_no_other_site_speaks_with_the_page(port):
 
     assert status("127.0.0.1", "127.0.0.1") == status("localhost", "localhost") == 101
     assert status("evil.example", "evil.example") == 403  # a name made to mean 127.0.0.1
-    assert status("127.0.0.1", "evil.example") == 403
+    assert status("127.0.0.1", "evil.example") == status("evil.example", "127.0.0.1") == 403
 
 
 def test_only_this_computer_can_open_the_page(port):
@@ -427,7 +427,7 @@ def browsing():
         # As root, which containers are, Chromium has no sandbox of its own.
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = driver.chromium.launch(executable_path=found[0], args=options)
-        yield browser.new_page(viewport={"width": 1200, "height": 800})
+        yield browser.new_page(viewport={"width": 1200, "height": 1000})
         browser.close()
 
 
@@ -543,7 +543,12 @@ def screenshot(path, vgg16_weights):
             window.goto(f"http://{app.ADDRESS}:{port}")
             window.set_default_timeout(120_000)
             upload(window, data / "validation" / "cats" / "cat.4.jpg", len(EXPERIMENTS))
-            window.locator("[data-testid=stMainBlockContainer]").screenshot(path=path)
+            window.wait_for_load_state("networkidle")
+            head = window.locator("h1").bounding_box()
+            foot = window.locator("[data-testid=stImageCaption]").first.bounding_box()
+            clip = {"x": head["x"] - 20, "y": head["y"] - 20, "width": head["width"] + 40}
+            clip["height"] = foot["y"] + foot["height"] - head["y"] + 40
+            window.screenshot(path=path, clip=clip)
 
 
 if __name__ == "__main__":
