@@ -431,26 +431,34 @@ def browsing():
         browser.close()
 
 
+SEEN = """() => {
+    const all = (selector) => [...document.querySelectorAll(selector)];
+    return {
+        idle: all("[data-testid=stApp][data-test-script-state=notRunning]").length,
+        messages: all("[data-testid=stAlert]").map((message) => message.innerText),
+        pictures: all("[data-testid=stImage] img").map((picture) => picture.src),
+    };
+}"""
+
+
 def upload(window, path, models):
     """Give the page a file; wait until it has done; its message, or None if it has answers."""
-    alert = window.locator("[data-testid=stAlert]")
-    pictures = window.locator("[data-testid=stImage] img")
 
     def told():
         """All that differs from one file to another, or None while the page is at work."""
-        idle = window.locator("[data-testid=stApp][data-test-script-state=notRunning]").count()
-        messages = alert.all_inner_texts()
-        if not idle or (len(messages), pictures.count()) not in ((0, 0), (1, 0), (0, models)):
-            return None
-        return messages + [picture.get_attribute("src") for picture in pictures.all()]
+        seen = window.evaluate(SEEN)  # all at once: the page changes any time
+        messages, pictures = seen["messages"], seen["pictures"]
+        whole = (len(messages), len(pictures)) in ((1, 0), (0, models))
+        return (messages, pictures) if seen["idle"] and whole else None
 
     before = told()
     window.set_input_files("input[type=file]", path)
-    end = time.monotonic() + 120
-    while told() in (None, [], before):
+    end = time.monotonic() + 300
+    while (now := told()) in (None, before):
         assert time.monotonic() < end, window.inner_text("body")
         window.wait_for_timeout(100)
-    return alert.inner_text() if alert.count() else None
+    messages, _ = now
+    return messages[0] if messages else None
 
 
 def read(window):
