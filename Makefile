@@ -11,6 +11,8 @@
 ##   efficiency  accuracy with 25 to 500 training photos a class (an hour)
 ##   predict     the class of each photo in PHOTOS, by the best model at hand
 ##   evaluate    how good that model is on PHOTOS, a folder with CLASS/ subfolders
+##   app         a page on this computer: drop a photo, see its class by each model in
+##               WEIGHTS, or by MODEL, and where the network looked
 ##   reproduce   all three with each seed, then their results beside the article's
 ##   report      the results so far: tables, learning curves, what Keras's changes cost
 ##   crossval    one experiment, trained and tested on all photos in turn
@@ -29,7 +31,8 @@
 ##                  CLASS/ alone, of which a fifth is then to validate on (data)
 ##   WEIGHTS        where models are (weights; for DATA=my_photos weights/my_photos)
 ##   PHOTOS         what predict and evaluate look at: photos, folders
-##   MODEL          a model's file for predict and evaluate (the best in WEIGHTS)
+##   MODEL          a model's file for predict and evaluate (the best in WEIGHTS) and for app
+##   PORT           where app is: http://127.0.0.1:PORT (8501)
 ##   TOP            how many classes of each photo predict tells (1)
 ##   CSV            a file for predict to write them to, too
 ##   EPOCHS         for the experiments named on the command line (50)
@@ -62,6 +65,7 @@ PRECISION ?=
 WEIGHTS ?=
 PHOTOS ?=
 MODEL ?=
+PORT ?= 8501
 TOP ?= 1
 CSV ?=
 DISTRIBUTE ?=
@@ -73,7 +77,7 @@ override DATA := $(call tilde,$(DATA))
 override WEIGHTS := $(call tilde,$(WEIGHTS))
 # Recipes read them from the environment, where blanks and quotes do no harm.
 export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED EXPERIMENT FOLDS DRAWS RECIPE PRECISION
-export WEIGHTS PHOTOS MODEL TOP CSV
+export WEIGHTS PHOTOS MODEL PORT TOP CSV
 
 # Another data set than data/ has a folder of its own for its outputs, as in folders.py, and
 # one for what they were made with.
@@ -100,7 +104,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # each training uses all cores by itself
-.PHONY: help demo data scratch bottleneck finetune best choose efficiency predict evaluate reproduce report crossval bench preview test clean FORCE
+.PHONY: help demo data scratch bottleneck finetune best choose efficiency predict evaluate app reproduce report crossval bench preview test clean FORCE
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -235,6 +239,15 @@ predict: | $(VENV)
 evaluate: | $(VENV)
 	$(call needs_photos,folder/)
 	@$(RUN) scripts/evaluate.py $(use) -- "$$PHOTOS"
+
+# What the page needs beyond requirements.txt, whose versions stay; made last, as .venv's.
+APP := .venv/requirements-app.txt
+$(APP): requirements-app.txt $(VENV)
+	$(RUN) -m pip install --disable-pip-version-check -c requirements.txt -r requirements-app.txt
+	cp requirements-app.txt $@
+
+app: $(APP)
+	@$(RUN) scripts/app.py $(use) --port "$$PORT"
 
 bench: $(READY) | $(VENV)
 	$(RUN) scripts/bench.py --data "$$DATA" $(vgg16)

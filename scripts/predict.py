@@ -61,15 +61,23 @@ def argument_parser(description):
     return parser
 
 
+def find_models(arguments):
+    """The paths of the models at hand, the best first; only the one that is named, if one is.
+
+    arguments: argument_parser()'s. Raises InputError if there is none.
+    """
+    if arguments.model:
+        return [arguments.model]
+    weights = arguments.weights or folders.default_weights(arguments.data)
+    found = [weights / name for name in BEST_FIRST if (weights / name).exists()]
+    if not found:
+        raise InputError(f"{weights}: no model there yet; `make scratch` makes the first")
+    return found
+
+
 def find_model(arguments):
     """The path of the model to use, of argument_parser()'s arguments."""
-    if arguments.model:
-        return arguments.model
-    weights = arguments.weights or folders.default_weights(arguments.data)
-    for name in BEST_FIRST:
-        if (weights / name).exists():
-            return weights / name
-    raise InputError(f"{weights}: no model there yet; `make scratch` makes the first")
+    return find_models(arguments)[0]
 
 
 def load(path, vgg16_weights=None):
@@ -151,18 +159,19 @@ def predict(model, record, photos, batch_size=BATCH_SIZE):
                 yield path, None if problem else next(answers), problem
 
 
-def _read(path, record):
-    """A photo's pixels, uint8, and None; or None and what is wrong."""
+def decode(content, record):
+    """A photo from its file's bytes, as this record's model takes it: uint8, (height, width, 3)."""
     preprocessing = {
         name: record["preprocessing"][name]
         for name in ("color_mode", "interpolation", "keep_aspect_ratio")
     }
+    return images.decode(content, tuple(record["image_size"]), **preprocessing)
+
+
+def _read(path, record):
+    """A photo's pixels, uint8, and None; or None and what is wrong."""
     decoded = []
-
-    def decode(_, content):
-        decoded.append(images.decode(content, tuple(record["image_size"]), **preprocessing))
-
-    _, problem = files.look_at(path, decode)
+    _, problem = files.look_at(path, lambda _, content: decoded.append(decode(content, record)))
     return (None, problem) if problem else (decoded[0], None)
 
 

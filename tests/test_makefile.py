@@ -308,6 +308,22 @@ def test_predict_and_evaluate(make):
     ]
 
 
+def test_app_installs_what_it_needs_once(make):
+    shutil.copy(ROOT / "requirements-app.txt", make.folder)
+    install = "-m pip install --disable-pip-version-check -c requirements.txt"
+    install += " -r requirements-app.txt"
+    serve = "app --data data --port 8501"
+    assert make("app") == [install, serve]
+    assert make("app") == [serve]
+    assert make("app", "DATA=mine", "PORT=80", MODEL="my model.h5", VGG16_WEIGHTS="my.h5") == [
+        "app --data mine --weights weights/mine --model my model.h5 --vgg16-weights my.h5 --port 80"
+    ]
+    make.change("requirements-app.txt")
+    assert make("app") == [install, serve]
+    (make.folder / ".venv" / "requirements.txt").touch()  # .venv was made anew
+    assert make("app") == [install, serve]
+
+
 def test_the_environment_is_made_when_it_is_missing_or_old(make):
     make.change("requirements.txt")
     make("report", "PYTHON=false", status=2)

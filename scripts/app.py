@@ -1,0 +1,171 @@
+"""Serve a page on this computer: drop a photo, see its class and where the network looked.
+
+Shows the classes' probabilities by each model in the weights' folder, the same that
+predict.py tells, and a class activation map (Grad-CAM) for the most probable class. Only
+this computer can open the page, and nothing of it comes from elsewhere. A photo stays in
+memory and is forgotten when the page is closed. Ctrl-C stops the server.
+"""
+
+import io
+import re
+import socket
+import sys
+from typing import Any, NamedTuple
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+from PIL import Image
+
+import cli
+import files
+import gradcam
+import images
+import predict
+from cli import InputError
+
+ADDRESS, PORT = "127.0.0.1", 8501
+# Not all that Pillow knows: it hands PostScript to another program, for example.
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP")
+MEGABYTES, MEGAPIXELS = 25, 89  # of a photo, at most; Pillow warns of more pixels
+SHOWN = 400  # pixels of a photo's longer side on the page
+MOST_PROBABLE = 10  # classes on the page
+
+# Streamlit's settings; they go before those in its own files and in the environment.
+SETTINGS = {
+    "server_address": ADDRESS,
+    "server_allowedHosts": [ADDRESS, "localhost"],  # no other site may pose as this one
+    "server_enableCORS": True,  # which means its protection
+    "server_enableXsrfProtection": True,
+    "server_enableStaticServing": False,
+    "server_enableAgentApi": False,
+    "server_maxUploadSize": MEGABYTES,
+    "server_fileWatcherType": "none",
+    "server_headless": True,  # opens no browser, asks for no e-mail address
+    "browser_gatherUsageStats": False,
+    "client_showErrorDetails": "none",  # they are on the terminal
+    "client_toolbarMode": "minimal",
+    "runner_magicEnabled": False,
+}
+
+
+class Model(NamedTuple):
+    """What predict.load() and gradcam.split() return of a file."""
+
+    network: Any
+    record: dict
+    maps: Any
+    scores: Any
+
+
+def load(paths, vgg16_weights):
+    """The models in these files, each a Model. Raises InputError as predict.load() does."""
+    models = []
+    for path in paths:
+        network, record = predict.load(path, vgg16_weights)
+        models.append(Model(network, record, *gradcam.split(network)))
+    return models
+
+
+def problem(content, models):
+    """Why these bytes are no photo for the page, in a few words, or None."""
+
+    def check(_, content):
+        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
+            if picture.width * picture.height > MEGAPIXELS * 1e6:
+                raise ValueError(f"it has more than {MEGAPIXELS} megapixels")
+        predict.decode(content, models[0].record)
+
+    return files.photo_problem(content, check)
+
+
+def look(model, content):
+    """The classes' probabilities, float32 (classes,), and the map for the most probable one.
+
+    content: the bytes of a photo without a problem(). For the map, see gradcam.py.
+    """
+    pixels = predict.decode(content, model.record)[np.newaxis]
+    pixels = images.standardize(pixels, model.record["preprocessing"])
+    (answer,) = images.class_probabilities(model.network.predict_on_batch(pixels))
+    return answer, gradcam.class_activation_map(model.maps, model.scores, pixels, answer.argmax())
+
+
+def show(content, record):
+    """The photo as the network sees it, but larger: uint8 of shape (height, width, 3).
+
+    In its own proportions, unless the network sees a part of it; not turned as EXIF says.
+    """
+    with Image.open(io.BytesIO(content)) as picture:
+        size = np.array(picture.size[::-1])
+    if record["preprocessing"]["keep_aspect_ratio"]:
+        size = np.array(record["image_size"])
+    size = np.maximum(1, np.round(size * SHOWN / size.max())).astype(int)
+    return predict.decode(content, {**record, "image_size": size.tolist()})
+
+
+def page(models):
+    """What Streamlit runs for each visitor, and again after each upload."""
+    import streamlit as st
+
+    st.set_page_config(page_title="Which class is it?", layout="wide")
+    st.title("Which class is it?", anchor=False)
+    upload = st.file_uploader("A photo; it stays on this computer")
+    if upload is None:
+        return
+    content = upload.getvalue()
+    if (wrong := problem(content, models)) is not None:
+        st.error(f"This photo can't be read: {plain(wrong)}")
+        return
+    for column, model in zip(st.columns(len(predict.BEST_FIRST)), models, strict=False):
+        answer, heat = look(model, content)
+        names = [plain(name) for name in predict.class_names(model.record)]
+        best = np.argsort(-answer, kind="stable")[:MOST_PROBABLE]
+        column.subheader(model.record["experiment"], anchor=False)
+        for number in best:
+            column.progress(float(answer[number]), text=f"{names[number]} {answer[number]:.4f}")
+        where = "Where it saw" if heat.any() else "It saw nothing that speaks for"
+        picture = gradcam.overlay(show(content, model.record), heat)
+        column.image(picture, caption=f"{where} {names[best[0]]}", output_format="PNG")
+
+
+def plain(text):
+    """Text as Streamlit's Markdown shows it unchanged."""
+    return re.sub(r"([^\w\s])", r"\\\1", text)
+
+
+def main(argv=None):
+    """Run the script with the command line's options, or with those of `argv`."""
+    parser = predict.argument_parser(__doc__)
+    parser.add_argument(
+        "--port",
+        type=cli.positive,
+        default=PORT,
+        metavar="N",
+        help=f"the page is http://{ADDRESS}:N (default: %(default)s)",
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        import streamlit as st
+        from streamlit.web import bootstrap
+    except ImportError as error:
+        raise InputError("Streamlit is not installed; `make app` installs it") from error
+
+    paths = predict.find_models(arguments)
+    # Streamlit runs this file again for each visitor, but keeps what is cached here.
+    models = st.cache_resource(load, show_spinner=False)(paths, arguments.vgg16_weights)
+    if st.runtime.exists():
+        page(models)
+        return
+    with socket.socket() as test:  # Streamlit would say less of it
+        test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            test.bind((ADDRESS, arguments.port))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"port {arguments.port}: {error}; name another: --port") from error
+    print(f"Models: {', '.join(str(path) for path in paths)}", flush=True)
+    settings = {**SETTINGS, "server_port": arguments.port}
+    bootstrap.load_config_options(settings)
+    bootstrap.run(__file__, False, sys.argv[1:] if argv is None else argv, settings)
+
+
+if __name__ == "__main__":
+    cli.run(main, after_interrupt="the page is gone")
