@@ -157,7 +157,7 @@ def test_two_workers_train_as_one_device_and_resume_together(workplace, no_dropo
     }
     assert_same_training(record, one_device)
     left = {path.name for path in workplace.weights.rglob("*")}
-    assert left == {"checkpoints", "first_try.weights.h5"}
+    assert left == {"checkpoints", "first_try.weights.h5", "photos.txt", ".lock"}
 
 
 @pytest.mark.slow
