@@ -275,9 +275,9 @@ class Run(keras.callbacks.Callback):
             "val_accuracy": history["val_accuracy"][-1],
             "val_probabilities": [a[0] for a in answers] if len(answers[0]) == 1 else answers,
         }
+        save_model(model or self.model, self.weights_folder / name, record)
         if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
             files.append_record(self.records, record)
-        save_model(model or self.model, self.weights_folder / name, record)
         if self.checkpoint.exists():  # there is none of what is trained in one step
             shutil.rmtree(self.checkpoint)
         majority = ""

@@ -255,7 +255,7 @@ def test_a_full_disk_leaves_the_old_files_whole(workplace, script, options, monk
         assert "error:" in workplace.error(script, *options)
     assert {path: files.sha256(path) for path in workplace.weights.glob("*.*")} == before
     assert not list(workplace.weights.rglob(".partial-*"))
-    assert len(workplace.records()) <= 2  # best's record is written before its model
+    assert len(workplace.records()) == 1
     assert workplace.run(script, *options)
 
 
@@ -372,6 +372,12 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path):
         csv = folder / "answers.csv"
         yield "predict", "--weights", folder, "--csv", csv, drawings / "validation"
 
+    def finished(folder, name):
+        """Killed on its way out, a run has nothing left to do; the same again would be another."""
+        records = files.read_records(folder / "runs.jsonl")
+        to_go_on_from = list(folder.glob(f"checkpoints/{name}-*/state.json"))
+        return name in [record["experiment"] for record in records] and not to_go_on_from
+
     def outcome(folder):
         records = files.read_records(folder / "runs.jsonl")
         assert [r["experiment"] for r in records] == ["scratch", "bottleneck", "finetune", "best"]
@@ -395,10 +401,10 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path):
         folder = tmp_path / f"round {rounds}"
         for name, *options in commands(folder):
             status = -9
-            while status == -9:
+            while status == -9 and not finished(folder, name):
                 status, _ = start(random.uniform(0, 1.2 * seconds[name]), name, *options)
                 kills += status == -9
-            assert status == 0, name
+            assert status in (0, -9), name
         again, other_answers, other_rows = outcome(folder)
         for one, other in zip(history, again, strict=True):
             assert one.keys() == other.keys()
