@@ -69,7 +69,7 @@ def build_top_model(input_shape, dropout=DROPOUT, classes=2):
 
     For more than two classes, a softmax unit each.
     """
-    units, activation, _ = images.output(classes)
+    units, activation = images.output(classes)
     model = keras.Sequential()
     model.add(keras.Input(input_shape))
     model.add(layers.Flatten())
@@ -130,7 +130,7 @@ def main(argv=None):
     model = build_top_model(train_data.shape[1:], classes=classes)
     epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
     optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
-    _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+    loss = images.loss(classes)  # for two classes, binary_crossentropy
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
     train_batches = images.ArrayIterator(train_data, train_labels, arguments.batch_size)

@@ -247,7 +247,7 @@ def main(argv=None):
     # compile the model with a SGD/momentum optimizer and a very slow learning rate
     with strategy.scope():
         optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
-        _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+        loss = images.loss(classes)  # for two classes, binary_crossentropy
         trained.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(

@@ -126,7 +126,7 @@ def divide(data, folder):
             f"two subfolders; found {found}"
         )
     inside = {tuple(path.name for path in files.class_folders(folder)) for folder in classes}
-    if len(classes) > 1 and len(inside) == 1 and len(inside.pop()) > 1:
+    if len(inside) == 1 and len(inside.pop()) > 1:
         raise InputError(
             f"{data}: {', '.join(path.name for path in classes)} hold the same folders, so they "
             "are no classes; name them train and validation, or move their folders together"

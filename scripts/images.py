@@ -184,10 +184,13 @@ def _flow(datagen, folder, image_size, batch_size, preprocessing, labelled, shuf
 
 
 def output(classes):
-    """The last layer's units and activation, and the loss; the article's for its two classes."""
-    if classes == 2:
-        return 1, "sigmoid", "binary_crossentropy"
-    return classes, "softmax", "categorical_crossentropy"
+    """The last layer's units and activation; for two classes, the article's."""
+    return (1, "sigmoid") if classes == 2 else (classes, "softmax")
+
+
+def loss(classes):
+    """The loss of a network whose last layer is output()'s; for two classes, the article's."""
+    return "binary_crossentropy" if classes == 2 else "categorical_crossentropy"
 
 
 def class_probabilities(answers):

@@ -51,26 +51,23 @@ def draw(generator, photos_per_class, seed):
     return drawn
 
 
-def hand_over_features(features, weights, folder, generators, everything):
+def hand_over_features(features, weights, folder, generators, everything, photos):
     """Put the drawn photos' rows of all photos' features where the experiment looks for them.
 
     features: the files' name but for their split. weights: the folder with those of all
     photos. folder: the experiment's, with the drawn photos in data/. generators, everything:
-    {split: ...} of all photos, and what images.describe() says of these. The experiment
-    checks, as always, that they are what it needs, and makes them itself if not.
+    {split: ...} of all photos, and what images.describe() says of these. photos: what it will
+    say of those drawn. The experiment checks, as always, that the features are what it needs,
+    and makes them itself if not.
     """
-    drawn = {
-        split: images.in_order_generator(folder / "data" / split, crossval.ANY_SIZE, 1)
-        for split in generators
-    }
-    photos = images.describe(drawn["train"], drawn["validation"])
     for split, generator in generators.items():
         path = weights / f"{features}_{split}.npy"
         source = read_source(path)
         if source is None or source["photos"] != everything[split]:
             continue
         number = {Path(path).resolve(): n for n, path in enumerate(generator.filepaths)}
-        rows = [number[Path(path).resolve()] for path in drawn[split].filepaths]
+        drawn = images.in_order_generator(folder / "data" / split, crossval.ANY_SIZE, 1)
+        rows = [number[Path(path).resolve()] for path in drawn.filepaths]
         source["photos"] = photos[split]
         store_features(folder / path.name, np.load(path)[rows], source)
 
@@ -103,6 +100,11 @@ def main(argv=None):
         for name, number in validation.class_indices.items()
     }
     draw(train, max(PHOTOS_PER_CLASS), arguments.seed)  # too few are better noticed now
+    digests = {
+        Path(path).absolute(): digest
+        for generator in generators.values()
+        for path, digest in zip(generator.filepaths, generator.digests(), strict=True)
+    }
     done = []
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
         for photos_per_class in PHOTOS_PER_CLASS:
@@ -141,7 +143,12 @@ def main(argv=None):
                     crossval.link([photos, tested], 1, folder / "data")
                     if features:
                         hand_over_features(
-                            features, arguments.weights, folder, generators, everything
+                            features,
+                            arguments.weights,
+                            folder,
+                            generators,
+                            everything,
+                            crossval.describe([photos, tested], 1, digests),
                         )
                     earlier = [crossval.run_scripts(arguments, experiment, folder, seed) | what]
                     files.append_record(records, earlier[0])

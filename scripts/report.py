@@ -569,12 +569,13 @@ def report(ours, others, articles, crossval, photos, fewer, choice):
             "network that has\nnot seen it. The interval is that of all of them."
         ]
     parts += ["## Beyond the article", beyond(ours, articles)]
-    if approaches_table(ours, articles):
+    tuned = approaches_table(ours, articles)
+    if tuned:
         parts += [
             "Fine-tuning with the article's approaches to get to above 0.95, and with VGG16 fed as "
             "it was trained:\nvalidation accuracy after the last epoch, and the mean of the last "
             f"{LAST_FEW}; beside it, that of the faithful runs\nafter as many epochs.",
-            approaches_table(ours, articles),
+            tuned,
         ]
     if choice:
         parts += [
@@ -680,8 +681,9 @@ def write(arguments, ours, others, manifest):
         text = f"{picture(*FEWER, f'{folder.name}/')}\n\n{label_efficiency_table(fewer)}"
         filled["fewer"] = text
         plots.label_efficiency(fewer, folder / FEWER[0])
-    if approaches_table(ours, articles):
-        filled["approaches"] = approaches_table(ours, articles)
+    tuned = approaches_table(ours, articles)
+    if tuned:
+        filled["approaches"] = tuned
     if (folder / "bench.json").exists():
         filled["speed"] = bench.table(json.loads((folder / "bench.json").read_text()))
     readme = fill(readme, filled, arguments.readme)

@@ -23,6 +23,7 @@ import tensorflow as tf
 import cli
 import distribution
 import files
+import folders
 import images
 from cli import InputError
 
@@ -49,7 +50,7 @@ def argument_parser(description, epochs, batch_size):
     parser.add_argument(
         "--data",
         type=cli.path,
-        default=ROOT / "data",
+        default=folders.DATA,
         metavar="FOLDER",
         help="folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone, of which a "
         "fifth is then to validate on (default: data)",
@@ -152,16 +153,15 @@ class Run(keras.callbacks.Callback):
             "batch_size": arguments.batch_size,
             "precision": arguments.precision,
             **settings,
-            **distribution.describe(model.distribute_strategy),
+            **distribution.describe(self.strategy),
             "optimizer": model.optimizer.get_config() if model.compiled else None,
             "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
         }
         self.versions = versions()
         self.weights_folder = arguments.weights
         self.records = arguments.results / "runs.jsonl"
-        if self.is_chief:
-            for folder in arguments.weights, arguments.results:
-                files.make_writable_folder(folder)
+        if self.is_chief:  # folders.settle() has seen to the weights' folder
+            files.make_writable_folder(arguments.results)
         files.read_records(self.records)  # a broken one is better found now than at the end
         self.train_generator = train_generator
         self.hardware = hardware()

@@ -35,7 +35,7 @@ def build_model(image_size, classes=2):
 
     For more than two classes, a softmax unit each.
     """
-    units, activation, _ = images.output(classes)
+    units, activation = images.output(classes)
     model = keras.Sequential()
     model.add(keras.Input((*image_size, 3)))
 
@@ -93,7 +93,7 @@ def main(argv=None):
         model = build_model(IMAGE_SIZE, classes)
         epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
         optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
-        _, _, loss = images.output(classes)  # for two classes, binary_crossentropy
+        loss = images.loss(classes)  # for two classes, binary_crossentropy
         model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(

@@ -204,10 +204,13 @@ def test_drawn_photos_take_their_rows_of_all_photos_features(workplace):
     photos = [label_efficiency.draw(generators["train"], 4, seed=0)]
     photos += [label_efficiency.draw(generators["validation"], 6, seed=0)]
     crossval.link(photos, 1, folder / "data")
+    paths = [path for fold in photos for of_class in fold.values() for _, path in of_class]
+    drawn = crossval.describe(photos, 1, dict(zip(paths, files.photo_digests(paths), strict=True)))
     arguments = ("bottleneck_features", weights, folder, generators)
-    label_efficiency.hand_over_features(*arguments, record["data"] | {"train": "other photos"})
+    other = record["data"] | {"train": "other photos"}
+    label_efficiency.hand_over_features(*arguments, other, drawn)
     assert not (folder / "bottleneck_features_train.npy").exists()
-    label_efficiency.hand_over_features(*arguments, record["data"])
+    label_efficiency.hand_over_features(*arguments, record["data"], drawn)
     handed_over = np.load(folder / "bottleneck_features_train.npy")
     sources = {path: bottleneck.read_source(path) for path in folder.glob("*.npy")}
     workplace.data, workplace.weights = folder / "data", folder
