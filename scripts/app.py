@@ -57,8 +57,11 @@ class Model(NamedTuple):
     scores: Any
 
 
-def load(paths, vgg16_weights):
-    """The models in these files, each a Model. Raises InputError as predict.load() does."""
+def load(paths, vgg16_weights, times=None):
+    """The models in these files, each a Model. Raises InputError as predict.load() does.
+
+    times: the files', by which Streamlit's cache tells one from another with the same name.
+    """
     models = []
     for path in paths:
         network, record = predict.load(path, vgg16_weights)
@@ -89,19 +92,6 @@ def look(model, content):
     return answer, gradcam.class_activation_map(model.maps, model.scores, pixels, answer.argmax())
 
 
-def show(content, record):
-    """The photo as the network sees it, but larger: uint8 of shape (height, width, 3).
-
-    In its own proportions, unless the network sees a part of it; not turned as EXIF says.
-    """
-    with Image.open(io.BytesIO(content)) as picture:
-        size = np.array(picture.size[::-1])
-    if record["preprocessing"]["keep_aspect_ratio"]:
-        size = np.array(record["image_size"])
-    size = np.maximum(1, np.round(size * SHOWN / size.max())).astype(int)
-    return predict.decode(content, {**record, "image_size": size.tolist()})
-
-
 def page(models):
     """What Streamlit runs for each visitor, and again after each upload."""
     import streamlit as st
@@ -123,7 +113,7 @@ def page(models):
         for number in best:
             column.progress(float(answer[number]), text=f"{names[number]} {answer[number]:.4f}")
         where = "Where it saw" if heat.any() else "It saw nothing that speaks for"
-        picture = gradcam.overlay(show(content, model.record), heat)
+        picture = gradcam.overlay(predict.show(content, model.record, SHOWN), heat)
         column.image(picture, caption=f"{where} {names[best[0]]}", output_format="PNG")
 
 
@@ -151,7 +141,11 @@ def main(argv=None):
 
     paths = predict.find_models(arguments)
     # Streamlit runs this file again for each visitor, but keeps what is cached here.
-    models = st.cache_resource(load, show_spinner=False)(paths, arguments.vgg16_weights)
+    # A model that was trained anew meanwhile has another time, and is loaded anew.
+    times = [path.stat().st_mtime_ns for path in paths if path.exists()]
+    models = st.cache_resource(load, show_spinner=False, max_entries=1)(
+        paths, arguments.vgg16_weights, times
+    )
     if st.runtime.exists():
         page(models)
         return

@@ -208,9 +208,10 @@ def main(argv=None):
         classifier,
         train_generator,
     )
-    answers = classifier.predict(validation_data, verbose=0)
-    measured = measure(images.class_probabilities(answers), validation_generator.classes)
-    run.add_epoch(seconds, {f"val_{name}": value for name, value in measured.items()})
+    if not run.resume():
+        answers = classifier.predict(validation_data, verbose=0)
+        measured = measure(images.class_probabilities(answers), validation_generator.classes)
+        run.keep(seconds, {f"val_{name}": value for name, value in measured.items()})
     model = keras.Model(base.input, classifier(feature_model.output))
     run.finish("best.weights.h5", validation_data, model)
 

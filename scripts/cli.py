@@ -86,6 +86,7 @@ def run(main, after_interrupt="run the same command again to go on"):
     its traceback.
     """
     prog = sys.argv[0].rsplit("/", 1)[-1]
+    sys.stdout.reconfigure(errors="surrogateescape")  # file names can be any bytes
     try:
         main()
     except (InputError, OSError) as error:

@@ -114,6 +114,19 @@ def check_shares(photos, what, strategy):
         )
 
 
+def check_last_batch(photos, batch_size, strategy):
+    """Raise InputError where the last batch to validate on is too small for all replicas.
+
+    TensorFlow fails where one gets no photo at all; shares of different sizes it adds up right.
+    """
+    last, replicas = photos % batch_size, strategy.num_replicas_in_sync
+    if 0 < last < replicas:
+        raise InputError(
+            f"--batch-size: of {photos} photos to validate on, the last batch would have {last}, "
+            f"fewer than the {replicas} replicas; choose another"
+        )
+
+
 def describe(strategy):
     """What a run's record says of its strategy: {"distributed": ...}, or {} for the default."""
     if not isinstance(strategy, _ForKeras):

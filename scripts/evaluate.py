@@ -15,12 +15,14 @@ from tqdm import tqdm
 import best
 import cli
 import files
+import folders
 import predict
 import report
 from cli import InputError
 
 SHEET = "mistakes.jpg"
 MISTAKES = 20  # on the sheet
+SHOWN = 300  # pixels of a photo's longer side there
 
 
 def find_photos(folder, names):
@@ -46,6 +48,15 @@ def find_photos(folder, names):
     return photos, np.array(labels)
 
 
+def was_trained_on(folder, weights):
+    """Whether the folder is the one that the note in a folder of weights names, or its train/."""
+    owner = folders.owner(weights)
+    trained_on = [weights / "split" / "train"]
+    if owner:
+        trained_on += [owner, owner / "train"]
+    return folder.resolve() in [path.resolve() for path in trained_on]
+
+
 def confusion_table(labels, answers, names):
     """Markdown table: how many photos of each class (rows) were taken for which (columns)."""
     rows = [("is \\ taken for", *names, "recall")]
@@ -69,10 +80,20 @@ def main(argv=None):
         help=f"where to show the worst mistakes (default: {SHEET} beside the model)",
     )
     arguments = parser.parse_args(argv)
-    path = predict.find_model(arguments)
+    path, *_ = predict.find_models(arguments)
+    sheet = arguments.sheet or path.parent / SHEET
+    files.check_output(sheet)
+    if sheet.suffix not in (".jpg", ".png"):
+        raise InputError(f"{sheet}: the sheet must be a .jpg or .png file")
     model, record = predict.load(path, arguments.vgg16_weights)
     names = predict.class_names(record)
     photos, labels = find_photos(arguments.folder, names)
+    if was_trained_on(arguments.folder, path.parent):
+        print(
+            f"warning: the model was trained on photos in {arguments.folder}, which inflate the "
+            "result",
+            file=sys.stderr,
+        )
 
     looks = tqdm(
         predict.predict(model, record, photos), total=len(photos), unit="photo", disable=None
@@ -101,19 +122,21 @@ def main(argv=None):
     wrong = np.flatnonzero(answers != labels)
     if wrong.size:
         worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:MISTAKES]
-        captions = {}
+        mistakes = []
         for number in worst:
             photo, answer = photos[read[number]], answers[number]
-            captions[photo] = (
+            caption = (
                 f"{photo.name}\nis {names[labels[number]]}, taken for {names[answer]} "
                 f"({probabilities[number, answer]:.2f})"
             )
+            mistakes.append((predict.show(photo.read_bytes(), record, SHOWN), caption))
         import plots  # not above: matplotlib takes its time
 
-        sheet = arguments.sheet or path.parent / SHEET
-        files.make_writable_folder(sheet.parent)
-        plots.sheet(captions, sheet)
+        plots.sheet(mistakes, sheet)
         print(f"\nMistakes: {wrong.size}   The worst {len(worst)}: {sheet}")
+    else:
+        sheet.unlink(missing_ok=True)  # an earlier one would be taken for this one
+        print("\nMistakes: 0")
     if len(read) < len(photos):
         print(f"{len(photos) - len(read)} photos could not be read", file=sys.stderr)
         sys.exit(1)

@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -29,14 +30,25 @@ def class_folders(folder):
 def photos_below(folder):
     """Paths of the photos in a folder and its subfolders, in the order of Keras.
 
-    By their endings, in upper or lower case. Links to folders are not followed.
+    By their endings, in upper or lower case; of others, the number is said on standard error.
+    Hidden files and folders are not looked at, links to folders not followed.
     """
-    return [
+    paths = [
         Path(parent) / name
         for parent, _, names in sorted(os.walk(folder))
         for name in sorted(names)
-        if name.lower().endswith(PHOTO_ENDINGS) and name[0] != "."
+        if not is_hidden((Path(parent) / name).relative_to(folder))
     ]
+    photos = [path for path in paths if path.name.lower().endswith(PHOTO_ENDINGS)]
+    if left_out := len(paths) - len(photos):
+        endings = ", ".join(PHOTO_ENDINGS)
+        print(f"{folder}: {left_out} files left out that are not {endings}", file=sys.stderr)
+    return photos
+
+
+def is_hidden(path):
+    """Whether a file or a folder on this relative path begins with a dot."""
+    return any(part[0] == "." for part in Path(path).parts)
 
 
 @contextlib.contextmanager
@@ -45,7 +57,7 @@ def replacing(path):
 
     Whatever stops the writer, `path` is then either the old file or the new
     one, never a part. The temporary name keeps the ending, because Keras
-    insists on `.weights.h5`.
+    insists on `.weights.h5`. Raises InputError if it can't be written.
     """
     path = Path(path)
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
@@ -54,6 +66,8 @@ def replacing(path):
         with open(temporary, "rb") as file:
             os.fsync(file.fileno())
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be written ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -78,6 +92,13 @@ def make_writable_folder(folder):
             f"{folder}: can't write there ({error.strerror}); "
             "make it writable or name another folder"
         ) from error
+
+
+def check_output(path):
+    """Raise InputError if a file can't be written there; better now than after the work."""
+    make_writable_folder(path.parent)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file in it")
 
 
 def sha256(path):
@@ -152,7 +173,7 @@ def data_set_digest(names, digests):
     """
     lines = sorted(zip(names, digests, strict=True))
     listing = "".join(f"{digest}  {name}\n" for name, digest in lines)
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def read_manifest(path):
@@ -162,17 +183,22 @@ def read_manifest(path):
 
 
 def append_record(path, record):
-    """Add one line to a file of JSON lines, whole or not at all, also beside another writer."""
+    """Add one line to a file of JSON lines, whole or not at all, also beside another writer.
+
+    Raises InputError if it can't be written.
+    """
+    line = json.dumps(record).encode() + b"\n"
     with open(path, "ab", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         file.seek(0, os.SEEK_END)
         end = file.tell()
         try:
-            file.write(json.dumps(record).encode() + b"\n")
+            while line:  # a full disk takes the first bytes and refuses the rest
+                line = line[file.write(line) :]
             os.fsync(file.fileno())
-        except OSError:  # a full disk takes the first bytes and refuses the rest
+        except OSError as error:
             file.truncate(end)
-            raise
+            raise InputError(f"{path}: can't be written ({error.strerror})") from error
 
 
 def read_records(path):

@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import files
@@ -16,6 +17,7 @@ from cli import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA, WEIGHTS = ROOT / "data", ROOT / "weights"  # of the article's photos
+NOTE = "photos.txt"  # in a folder of weights: the path of the photos
 
 VALIDATION_SHARE = 0.2  # of the photos of each class, where the folder does not say which
 SPLIT_SEED = 0  # not the run's, so that runs with other seeds are tested on the same photos
@@ -61,29 +63,41 @@ def default_weights(data):
 
 
 def claim(weights, data):
-    """Note in the weights' folder whose outputs it has. Raises InputError if they are others'.
-
-    The note is photos.txt, the data folder's path; where that is gone, moved perhaps, its
-    outputs may be replaced.
-    """
+    """Note in the weights' folder whose outputs it has. Raises InputError if they are others'."""
     files.make_writable_folder(weights)
     lock(weights)
-    note = weights / "photos.txt"
-    data = data.resolve()
-    if weights.resolve() == WEIGHTS:
-        owner = DATA
-    elif note.exists():
-        owner = Path(note.read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n"))
-    else:
-        owner = None
-    if owner not in (None, data) and owner.is_dir():
-        raise InputError(
-            f"{weights}: has the outputs for the photos in {owner}, not for {data}; "
-            "give --weights (make: WEIGHTS) another folder"
-        )
+    owner, data = check_owner(weights, data), data.resolve()
     if owner != data:
-        with files.replacing(note) as temporary:
+        with files.replacing(weights / NOTE) as temporary:
             temporary.write_text(f"{data}\n", encoding="utf-8", errors="surrogateescape")
+
+
+def check_owner(weights, data):
+    """The data folder whose outputs the weights' folder has, see owner().
+
+    Raises InputError if that is another than `data`. Where it is gone, moved perhaps, that is
+    only said, and its outputs may be replaced.
+    """
+    whose, data = owner(weights), data.resolve()
+    if whose not in (None, data):
+        has = f"{weights}: has the outputs for the photos in {whose}"
+        if whose.is_dir():
+            raise InputError(
+                f"{has}, not for {data}; give --weights (make: WEIGHTS) another folder"
+            )
+        print(f"{has}, which is gone; takes {data} for the same", file=sys.stderr)
+    return whose
+
+
+def owner(weights):
+    """The data folder that the note in a weights' folder names; None if there is no note."""
+    if weights.resolve() == WEIGHTS:
+        return DATA
+    try:
+        text = (weights / NOTE).read_text(encoding="utf-8", errors="surrogateescape")
+    except FileNotFoundError:
+        return None
+    return Path(text.rstrip("\n"))
 
 
 _locked = {}  # by this process: {path: open file}
@@ -121,9 +135,10 @@ def divide(data, folder):
     classes = files.class_folders(data)
     if len(classes) < 2:
         found = ", ".join(path.name for path in classes) or "none"
+        fetch = "; `make data` fetches the article's" if data.resolve() == DATA else ""
         raise InputError(
             f"{data}: neither train/ and validation/ in there nor at least two classes, that is "
-            f"two subfolders; found {found}"
+            f"two subfolders; found {found}{fetch}"
         )
     inside = {tuple(path.name for path in files.class_folders(folder)) for folder in classes}
     if len(inside) == 1 and len(inside.pop()) > 1:
@@ -141,10 +156,10 @@ def divide(data, folder):
         tested = max(1, round(VALIDATION_SHARE * len(photos)))
         for number, photo in enumerate(photos):
             split = "validation" if number < tested else "train"
-            links[folder / split / photo.relative_to(data)] = photo.resolve()
+            links[folder / split / photo.relative_to(data)] = os.path.realpath(photo)
         for split in "train", "validation":  # an empty class is refused by name
             links.setdefault(folder / split / of_class.name, None)
-    there = {path: path.resolve() for path in folder.glob("*/**/*") if path.is_symlink()}
+    there = {path: os.path.realpath(path) for path in folder.glob("*/**/*") if path.is_symlink()}
     if there == {path: photo for path, photo in links.items() if photo}:
         return
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")

@@ -11,6 +11,7 @@ order: cats 0, dogs 1; for more than two classes, rows with a 1 at that position
 
 import functools
 import io
+import itertools
 import sys
 from pathlib import Path
 
@@ -172,10 +173,6 @@ def _flow(datagen, folder, image_size, batch_size, preprocessing, labelled, shuf
         interpolation=preprocessing["interpolation"],
         keep_aspect_ratio=preprocessing["keep_aspect_ratio"],
     )
-    files_there = sum(p.is_file() and p.name[0] != "." for p in folder.glob("*/**/*"))
-    if files_there > generator.n:
-        endings = ", ".join(Iterator.white_list_formats)
-        print(f"{folder}: {files_there - generator.n} files left out that are not {endings}")
     photos = np.bincount(generator.classes, minlength=len(classes))
     for name, count in zip(classes, photos, strict=True):
         if count == 0:
@@ -204,7 +201,7 @@ def imbalance(generator):
     if len(set(count)) == 1:
         return {}
     return {
-        "photos_per_class": dict(zip(generator.class_indices, count.tolist(), strict=True)),
+        "validation_photos": dict(zip(generator.class_indices, count.tolist(), strict=True)),
         "majority_accuracy": float(max(count) / sum(count)),
     }
 
@@ -231,7 +228,7 @@ def describe(train_generator, validation_generator):
             "photos": len(names),
             "sha256": files.data_set_digest(names, digests),
         }
-        where[split] = dict(zip(digests, names, strict=True))
+        where[split] = list(zip(digests, names, strict=True))
         few += [
             f"{split}/{name} ({count})"
             for name, count in zip(train_classes, np.bincount(generator.classes), strict=True)
@@ -239,14 +236,14 @@ def describe(train_generator, validation_generator):
         ]
     if few:
         print(f"Note: few photos in {', '.join(few)}; expect chance to rule the result.")
-    both = sorted(where["train"].keys() & where["validation"].keys(), key=where["validation"].get)
+    trained_on = dict(where["train"])
+    both = [f"{name} = {trained_on[d]}" for d, name in where["validation"] if d in trained_on]
     if both:
         description["duplicates"] = len(both)
-        pairs = [f"{where['validation'][d]} = {where['train'][d]}" for d in both[:3]]
         more = ", ..." if len(both) > 3 else ""
         print(
             f"warning: {len(both)} validation photos are training photos, too, and inflate the "
-            f"result: {', '.join(pairs)}{more}",
+            f"result: {', '.join(both[:3])}{more}",
             file=sys.stderr,
         )
     return description
@@ -375,11 +372,18 @@ def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
 class PhotoIterator(keras_image.DirectoryIterator):
     """What flow_from_directory returns: Keras's, but it keeps PHOTO_CACHE bytes of photos.
 
-    They are kept decoded and resized, as uint8.
+    They are kept decoded and resized, as uint8. Hidden files and folders, thumbnails for
+    example, are no photos: see files.photos_below().
     """
 
     def __init__(self, directory, image_data_generator, **options):
         super().__init__(directory, image_data_generator, **options)
+        photos = set(files.photos_below(directory))
+        is_photo = np.array([Path(path) in photos for path in self.filepaths], bool)
+        self.filenames = list(itertools.compress(self.filenames, is_photo))
+        self._filepaths = list(itertools.compress(self._filepaths, is_photo))
+        self.classes = self.classes[is_photo]
+        self.n = self.samples = len(self.filenames)
         count = min(self.n, PHOTO_CACHE // int(np.prod(self.image_shape)))
         self.cache = np.empty((count, *self.image_shape), np.uint8)
         self.is_cached = np.zeros(count, bool)

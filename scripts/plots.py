@@ -160,27 +160,26 @@ def label_efficiency(experiments, path):
 
 def hard_photos(photos, data, path):
     """One sheet of these photos, each with what the experiments answer: P(dog) on average."""
-    captions = {
-        data / "validation" / name: f"{name}\n"
-        + ", ".join(f"{experiment} {look[2]:.2f}" for experiment, look in looks.items())
-        for name, looks in photos
-    }
-    if captions:
-        sheet(captions, path)
+    pictures = []
+    for name, looks in photos:
+        said = ", ".join(f"{experiment} {look[2]:.2f}" for experiment, look in looks.items())
+        with Image.open(data / "validation" / name) as picture:
+            pictures.append((picture.convert("RGB"), f"{name}\n{said}"))
+    if pictures:
+        sheet(pictures, path)
 
 
-def sheet(captions, path):
-    """One picture of photos with captions, {path: caption}."""
+def sheet(pictures, path):
+    """One picture of pictures with captions, [(Pillow's or an array, caption), ...]."""
     columns = 5
-    rows = -(-len(captions) // columns)
+    rows = -(-len(pictures) // columns)
     figure, axes = plt.subplots(
         rows, columns, figsize=(12, 3 * rows), layout="constrained", squeeze=False
     )
     for place in axes.flat:
         place.set_axis_off()
-    for place, (photo, caption) in zip(axes.flat, captions.items(), strict=False):
-        with Image.open(photo) as picture:
-            place.imshow(picture.convert("RGB"))
+    for place, (picture, caption) in zip(axes.flat, pictures, strict=False):
+        place.imshow(picture)
         place.set_title(caption, fontsize=7, parse_math=False)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -7,6 +7,7 @@ go on, and the exit status is 1 in the end.
 """
 
 import csv
+import io
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
@@ -14,6 +15,7 @@ import backend  # noqa: F401  first, it sets Keras up
 import h5py
 import keras
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 import cli
@@ -64,20 +66,18 @@ def argument_parser(description):
 def find_models(arguments):
     """The paths of the models at hand, the best first; only the one that is named, if one is.
 
-    arguments: argument_parser()'s. Raises InputError if there is none.
+    arguments: argument_parser()'s. Raises InputError if there is none, or if those in the
+    data set's folder of weights are another data set's.
     """
     if arguments.model:
         return [arguments.model]
     weights = arguments.weights or folders.default_weights(arguments.data)
+    if not arguments.weights:
+        folders.check_owner(weights, arguments.data)
     found = [weights / name for name in BEST_FIRST if (weights / name).exists()]
     if not found:
         raise InputError(f"{weights}: no model there yet; `make scratch` makes the first")
     return found
-
-
-def find_model(arguments):
-    """The path of the model to use, of argument_parser()'s arguments."""
-    return find_models(arguments)[0]
 
 
 def load(path, vgg16_weights=None):
@@ -93,8 +93,14 @@ def load(path, vgg16_weights=None):
             model = keras.models.model_from_json(file["about/architecture"][()])
         model.load_weights(path)
         image_size = tuple(record["image_size"])
-        if not {"class_indices", "preprocessing"} <= record.keys():
-            raise KeyError("class_indices, preprocessing")
+        if not {"experiment", "class_indices", *images.PREPROCESSING} <= {
+            *record,
+            *record["preprocessing"],
+        }:
+            raise KeyError("the record lacks what tells how to use it")
+        units, _ = images.output(len(record["class_indices"]))
+        if model.output_shape[-1] != units:
+            raise ValueError(f"{model.output_shape[-1]} answers for {class_names(record)}")
     # Broken files make h5py and Keras raise nearly anything.
     except Exception as error:
         reason = " ".join(str(error).split())
@@ -168,6 +174,20 @@ def decode(content, record):
     return images.decode(content, tuple(record["image_size"]), **preprocessing)
 
 
+def show(content, record, longer_side):
+    """The photo as the network sees it, but larger: uint8 of shape (height, width, 3).
+
+    In its own proportions, unless the network sees a part of it; not turned as EXIF says.
+    longer_side: in pixels.
+    """
+    with Image.open(io.BytesIO(content)) as picture:
+        size = np.array(picture.size[::-1])
+    if record["preprocessing"]["keep_aspect_ratio"]:
+        size = np.array(record["image_size"])
+    size = np.maximum(1, np.round(size * longer_side / size.max())).astype(int)
+    return decode(content, {**record, "image_size": size.tolist()})
+
+
 def _read(path, record):
     """A photo's pixels, uint8, and None; or None and what is wrong."""
     decoded = []
@@ -195,8 +215,10 @@ def main(argv=None):
         help="write them to this file, too, with the columns path, class, probability",
     )
     arguments = parser.parse_args(argv)
+    if arguments.csv:
+        files.check_output(arguments.csv)
     photos = find_photos(arguments.photos)
-    path = find_model(arguments)
+    path, *_ = find_models(arguments)
     model, record = load(path, arguments.vgg16_weights)
     names = class_names(record)
     print(f"{path}: {record['experiment']}, {', '.join(names)}", file=sys.stderr)
@@ -216,7 +238,6 @@ def main(argv=None):
         told = "\t".join(f"{names[number]}\t{answer[number]:.4f}" for number in best)
         print(f"{photo}\t{told}")
     if arguments.csv:
-        files.make_writable_folder(arguments.csv.parent)
         with (
             files.replacing(arguments.csv) as temporary,
             open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,

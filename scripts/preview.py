@@ -11,7 +11,7 @@ import backend  # noqa: F401  first, it sets Keras up
 import keras
 import numpy as np
 from PIL import Image, ImageOps
-from tensorflow.keras.preprocessing.image import ImageDataGenerator, Iterator
+from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
 import cli
 import files
@@ -99,9 +99,7 @@ def main(argv=None):
     arguments = parser.parse_args(argv)
     photo = arguments.photo
     if photo.is_dir():
-        endings = tuple(f".{ending}" for ending in Iterator.white_list_formats)
-        photos = sorted(p for p in photo.rglob("*") if p.name.lower().endswith(endings))
-        photo = photos[0] if photos else photo
+        photo = next(iter(files.photos_below(photo)), photo)
     if not photo.is_file():
         raise InputError(f"{photo}: no photo there; run `make data`, or name one")
     files.photo_digests([photo])  # is it a photo?

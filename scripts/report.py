@@ -27,6 +27,8 @@ MANIFEST = ROOT / "data" / "manifest.sha256"
 # The article's validation accuracies, after its 50 epochs of batches of 32.
 ARTICLE = {"scratch": "0.79–0.81", "bottleneck": "0.90–0.91", "finetune": "0.94"}
 EPOCHS, BATCH_SIZE = 50, 32
+PHOTOS = 2000  # to train on
+FEW_CLASSES = 5  # are named in the table, of more the number
 HEADER = ("experiment", "article", "here", "95 %", "runs", "epochs", "in", "s/epoch", "on")
 
 RECIPES = {
@@ -153,6 +155,10 @@ def row(runs):
         notes.append("{strategy}, {replicas} replicas".format(**first["distributed"]))
     if first["batch_size"] != BATCH_SIZE:
         notes.append(f"batches of {first['batch_size']}")
+    classes, photos = list(first["class_indices"]), first["data"]["train"]["photos"]
+    if (classes, photos) != (["cats", "dogs"], PHOTOS):
+        of = ", ".join(classes) if len(classes) <= FEW_CLASSES else f"{len(classes)} classes"
+        notes.append(f"{photos:,} photos of {of}")
     seconds = statistics.median(s for run in runs for s in run["seconds_per_epoch"])
     hardware = first["hardware"]
     return (

@@ -142,9 +142,9 @@ class Run(keras.callbacks.Callback):
         self.set_model(model)
         self.strategy = model.distribute_strategy
         self.is_chief = distribution.is_chief(self.strategy)
-        distribution.check_shares(
-            settings["data"]["train"]["photos"], "the {} to train on", self.strategy
-        )
+        photos = {split: settings["data"][split]["photos"] for split in ("train", "validation")}
+        distribution.check_shares(photos["train"], "the {} to train on", self.strategy)
+        distribution.check_last_batch(photos["validation"], arguments.batch_size, self.strategy)
         self.settings = {
             "experiment": settings["experiment"],
             "recipe": arguments.recipe,
@@ -194,11 +194,14 @@ class Run(keras.callbacks.Callback):
             )
         try:
             state = json.loads(path.read_text())
-            # An optimizer gets its variables at the first step; unbuilt, it would skip its part.
-            with self.strategy.scope():
-                self.model.optimizer.build(self.model.trainable_variables)
-            with warnings.catch_warnings(action="error", category=UserWarning):
-                self.model.load_weights(self.checkpoint / state["weights"])
+            done = len(state["seconds_per_epoch"])
+            if self.model.compiled:
+                # An optimizer gets its variables at the first step; unbuilt, it would skip its
+                # part.
+                with self.strategy.scope():
+                    self.model.optimizer.build(self.model.trainable_variables)
+                with warnings.catch_warnings(action="error", category=UserWarning):
+                    self.model.load_weights(self.checkpoint / state["weights"])
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
@@ -207,7 +210,6 @@ class Run(keras.callbacks.Callback):
                 "to start the training again"
             ) from error
         self.state = state
-        done = len(state["seconds_per_epoch"])
         print(f"Resuming after epoch {done} of {self.settings['epochs']}.")
         return done
 
@@ -225,22 +227,24 @@ class Run(keras.callbacks.Callback):
         self.train_generator.on_epoch_end()  # draws a new order
         self.epoch_started = time.perf_counter()
 
-    def add_epoch(self, seconds, logs):
-        """Note an epoch's time and its metrics, {name: value}."""
+    def on_epoch_end(self, epoch, logs=None):
+        self.keep(time.perf_counter() - self.epoch_started, logs)
+
+    def keep(self, seconds, logs):
+        """Note an epoch's time and its metrics, {name: value}, and keep the run as it is now."""
         self.state["seconds_per_epoch"].append(round(seconds, 2))
         for name, value in logs.items():
             self.state["history"].setdefault(name, []).append(_number(value))
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.add_epoch(time.perf_counter() - self.epoch_started, logs)
         if not self.is_chief:
             return
         self.checkpoint.mkdir(parents=True, exist_ok=True)
         previous = self.state["weights"]
-        self.state["weights"] = f"epoch-{epoch + 1}.weights.h5"
-        memory = _InMemory()
-        self.model.save_weights(memory)  # with the optimizer's state
-        _write(self.checkpoint / self.state["weights"], memory)
+        if self.model.compiled:  # else it takes one step, and is trained again
+            epoch = len(self.state["seconds_per_epoch"])
+            self.state["weights"] = f"epoch-{epoch}.weights.h5"
+            memory = _InMemory()
+            self.model.save_weights(memory)  # with the optimizer's state
+            _write(self.checkpoint / self.state["weights"], memory)
         files.write_json(self.checkpoint / "state.json", self.state)
         if previous:
             (self.checkpoint / previous).unlink(missing_ok=True)
@@ -251,8 +255,9 @@ class Run(keras.callbacks.Callback):
         validation_data: what predict() takes; its probabilities of class 1, or of each of
         more than two, are recorded, in the order of the folder. model: the one to save, where
         that which was trained is only a part of it.
-        In this order, and the checkpoint goes last: whenever the end is cut
-        short, the next start of the same run makes it complete.
+        In this order, so that make, which looks for the model, knows whether there is a
+        record. The checkpoint goes last: whenever the end is cut short, the next start of the
+        same run makes it complete.
         """
         history = self.state["history"]
         answers = [
@@ -275,14 +280,14 @@ class Run(keras.callbacks.Callback):
             "val_accuracy": history["val_accuracy"][-1],
             "val_probabilities": [a[0] for a in answers] if len(answers[0]) == 1 else answers,
         }
-        save_model(model or self.model, self.weights_folder / name, record)
         if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
             files.append_record(self.records, record)
-        if self.checkpoint.exists():  # there is none of what is trained in one step
-            shutil.rmtree(self.checkpoint)
+        save_model(model or self.model, self.weights_folder / name, record)
+        (self.checkpoint / "state.json").unlink()  # first: without its weights it would start anew
+        shutil.rmtree(self.checkpoint)
         majority = ""
         if "majority_accuracy" in record:
-            counts = record["photos_per_class"]
+            counts = record["validation_photos"]
             majority = (
                 f"\nTo compare: who always says {max(counts, key=counts.get)} has "
                 f"{record['majority_accuracy']:.4f}; the classes have {_listed(counts)} photos."

@@ -1,6 +1,8 @@
 """Drawings to test on, and scripts run as a user would, but in this process."""
 
+import contextlib
 import json
+import resource
 import sys
 import zipfile
 
@@ -95,6 +97,17 @@ class Workplace:
 @pytest.fixture
 def workplace(tmp_path, drawings, small, monkeypatch, capsys):
     return Workplace(tmp_path, drawings, monkeypatch, capsys)
+
+
+@contextlib.contextmanager
+def full_disk(room):
+    """No file gets larger than that many bytes: a write beyond fails as on a full disk."""
+    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
 
 
 def write_zip(path, files):

@@ -255,18 +255,22 @@ def test_odd_photos_are_read_as_predict_reads_them(models, photo, tmp_path):
         assert app.problem(content, models[3]) is None, name
         answer, heat = app.look(model, content)
         np.testing.assert_allclose(answer, predicted(model, tmp_path / name), atol=1e-5)
-        assert gradcam.overlay(app.show(content, model.record), heat).shape[-1] == 3
+        assert gradcam.overlay(predict.show(content, model.record, app.SHOWN), heat).shape[-1] == 3
 
 
 def test_the_photo_is_shown_as_the_network_sees_it(models, photo):
     record = models[2][0].record
     content = saved(Image.new("RGB", (100, 50)), "PNG")
-    assert app.show(content, record).shape == (200, 400, 3)
+    assert predict.show(content, record, app.SHOWN).shape == (200, 400, 3)
     cropped = {**record["preprocessing"], "keep_aspect_ratio": True}
-    assert app.show(content, {**record, "preprocessing": cropped}).shape == (400, 400, 3)
+    assert predict.show(content, {**record, "preprocessing": cropped}, app.SHOWN).shape == (
+        400,
+        400,
+        3,
+    )
     with Image.open(photo) as picture:
         size = picture.size
-    turned = app.show(odd_photos(photo)["turned.jpg"], record)
+    turned = predict.show(odd_photos(photo)["turned.jpg"], record, app.SHOWN)
     assert (turned.shape[1] > turned.shape[0]) == (size[0] > size[1])
 
 
@@ -497,7 +501,9 @@ def test_a_browser_on_the_page(port, models, photo, drawings, tmp_path):
             for model, picture in zip(models[3], pictures.all(), strict=True):
                 content = window.request.get(picture.evaluate("image => image.src")).body()
                 answer, heat = app.look(model, path.read_bytes())
-                shown = gradcam.overlay(app.show(path.read_bytes(), model.record), heat)
+                shown = gradcam.overlay(
+                    predict.show(path.read_bytes(), model.record, app.SHOWN), heat
+                )
                 with Image.open(io.BytesIO(content)) as there:
                     np.testing.assert_allclose(np.asarray(there).astype(int), shown, atol=2)
 

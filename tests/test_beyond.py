@@ -242,7 +242,8 @@ def test_only_comparable_runs_of_best_are_told():
         hardware = {"processor": "a processor", "cores": 2, "gpus": []}
         record = {"experiment": "best", "recipe": "best", "seed": 0, "epochs": 1, "batch_size": 32}
         record |= {"image_size": [384, 384], "seconds_per_epoch": [1.0], "val_accuracy": accuracy}
-        record |= {"data": {"validation": {"photos": 800}}, "preprocessing": best.PREPROCESSING}
+        record |= {"data": {"train": {"photos": 2000}, "validation": {"photos": 800}}}
+        record |= {"class_indices": {"cats": 0, "dogs": 1}, "preprocessing": best.PREPROCESSING}
         record |= {"finished": finished, "vgg16_weights": "imagenet", "hardware": hardware}
         return record | more
 

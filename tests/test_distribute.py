@@ -237,13 +237,16 @@ def test_a_tf_config_that_can_not_be_used(workplace, monkeypatch, config):
 
 
 def test_unequal_shares_are_refused(workplace, monkeypatch):
-    class ThreeReplicas(distribution.MirroredStrategy):
+    class Replicas(distribution.MirroredStrategy):
         num_replicas_in_sync = 3
 
-    monkeypatch.setattr(distribution, "MirroredStrategy", ThreeReplicas)
+    monkeypatch.setattr(distribution, "MirroredStrategy", Replicas)
     assert "a batch of 32 photos can't be divided evenly between 3 replicas" in workplace.error(
         scratch, "--distribute"
     )
     assert "the 20 photos to train on can't be divided evenly" in workplace.error(
         scratch, "--distribute", "--batch-size", 9
     )
+    Replicas.num_replicas_in_sync = 5
+    line = workplace.error(scratch, "--distribute", "--batch-size", 10)
+    assert "of 12 photos to validate on, the last batch would have 2" in line

@@ -19,6 +19,7 @@ import pytest
 import runs
 import scratch
 import vgg16
+from cli import InputError
 from conftest import SMALL
 
 SCRIPTS = Path(runs.__file__).parent
@@ -354,7 +355,7 @@ def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(OSError):
+    with pytest.raises(InputError, match=r"runs\.jsonl: can't be written"):
         files.append_record(path, {"run": "b"})
     assert files.read_records(path) == [{"run": "a"}]
 

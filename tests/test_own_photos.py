@@ -14,6 +14,7 @@ import folders
 import h5py
 import images
 import numpy as np
+import plots
 import predict
 import pytest
 import report
@@ -21,7 +22,7 @@ import runs
 import scratch
 import vgg16
 from cli import InputError
-from conftest import SMALL
+from conftest import SMALL, full_disk
 from PIL import Image, ImageDraw
 
 SHAPES = {
@@ -108,11 +109,11 @@ def test_five_classes_go_through_all_experiments(trained):
             record["val_accuracy"]
         )
         assert record["majority_accuracy"] == pytest.approx(3 / 11)
-        assert record["photos_per_class"]["circle"] == 3
-    for script, name in EXPERIMENTS.items():
+        assert record["validation_photos"]["circle"] == 3
+    for name in EXPERIMENTS.values():
         with h5py.File(folder / name) as file:
             layers = json.loads(file["about/architecture"][()])["config"]["layers"]
-        assert script and "softmax" in json.dumps(layers[-1])
+        assert "softmax" in json.dumps(layers[-1])
 
 
 def test_best_learns_the_five_shapes(trained):
@@ -192,6 +193,70 @@ def test_evaluate_counts_right(trained, capsys, monkeypatch, tmp_path):
         assert picture.width > 500
 
 
+def test_evaluate_shows_small_pictures_and_no_old_ones(
+    trained, tmp_path, capsys, monkeypatch, shapes
+):
+    folder, _ = trained
+    (tmp_path / "photos/circle").mkdir(parents=True)
+    large = Image.new("I;16", (2000, 1500), 150 * 256)
+    large.save(tmp_path / "photos/circle/large.png")
+    shown, sheet = [], tmp_path / "sheet.png"
+    monkeypatch.setattr(plots, "sheet", lambda pictures, path: shown.extend(pictures))
+    options = ("--weights", folder, "--sheet", sheet)
+    monkeypatch.setattr(
+        predict, "predict", lambda m, r, photos: ((p, np.eye(5)[answer], None) for p in photos)
+    )
+    answer = 1  # not the circle
+    assert start(capsys, monkeypatch, evaluate, *options, tmp_path / "photos")[0] == 0
+    ((picture, caption),) = shown
+    assert picture.shape == (225, 300, 3) and (picture == 150).all()  # grey, not white
+    assert caption == "large.png\nis circle, taken for cross stitch (1.00)"
+    answer = 0
+    sheet.write_bytes(b"of another time")
+    status, out, _ = start(capsys, monkeypatch, evaluate, *options, tmp_path / "photos")
+    assert status == 0 and "Mistakes: 0" in out and not sheet.exists()
+
+
+def test_evaluate_warns_of_photos_that_were_trained_on(trained, shapes, capsys, monkeypatch):
+    folder, _ = trained
+    monkeypatch.chdir(folder)
+    for photos, warned in (shapes, True), ("split/train", True), ("split/validation", False):
+        _, _, err = start(capsys, monkeypatch, evaluate, "--weights", folder, photos)
+        assert ("warning: the model was trained on photos in" in err) == warned
+
+
+@pytest.mark.parametrize("script, option", [(predict, "--csv"), (evaluate, "--sheet")])
+def test_outputs_are_whole_or_not_there(
+    trained, shapes, script, option, capsys, monkeypatch, tmp_path
+):
+    folder, _ = trained
+    path = tmp_path / ("table.csv" if script is predict else "sheet.jpg")
+    path.write_text("old")
+    options = ("--model", folder / "first_try.weights.h5", option, path, shapes)
+    with full_disk(100):
+        status, _, err = start(capsys, monkeypatch, script, *options)
+    assert status == 2 and f"{path}: can't be written (File too large)" in err
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(
+    ("script", "option", "path", "message"),
+    [
+        (predict, "--csv", ".", "is a folder"),
+        (evaluate, "--sheet", ".", "is a folder"),
+        (evaluate, "--sheet", "a.foo", "a.foo: the sheet must be a .jpg or .png"),
+    ],
+)
+def test_outputs_are_looked_at_before_the_photos(
+    trained, shapes, script, option, path, message, capsys, monkeypatch, tmp_path
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(predict, "predict", None)
+    options = ("--weights", trained[0], option, path, shapes)
+    status, _, err = start(capsys, monkeypatch, script, *options)
+    assert status == 2 and len(err.splitlines()) == 1 and message in err
+
+
 def test_evaluate_refuses_other_classes(trained, drawings, capsys, monkeypatch):
     folder, _ = trained
     for photos in drawings / "validation", folder / "split/validation/circle", folder / "gone":
@@ -204,7 +269,7 @@ def test_evaluate_refuses_other_classes(trained, drawings, capsys, monkeypatch):
     ("options", "message"),
     [
         (["gone.jpg"], "gone.jpg: no such photo or folder"),
-        (["."], ".: no photos (png, jpg"),
+        (["w"], "w: no photos (png, jpg"),
         (["--model", "gone.h5", "a.jpg"], "gone.h5: no such file"),
         (["--model", "a.jpg", "a.jpg"], "a.jpg: not a model of this repository"),
         (["--weights", "w", "a.jpg"], "w: no model there yet"),
@@ -217,13 +282,28 @@ def test_predict_refuses(trained, options, message, capsys, monkeypatch, tmp_pat
     (tmp_path / "w").mkdir()
     with h5py.File(tmp_path / "half.weights.h5", "w") as half:
         half["about/record"] = "{}"
-    if options != ["."]:
-        (tmp_path / "a.jpg").write_text("no photo")
+    (tmp_path / "a.jpg").write_text("no photo")
     if "--model" not in options and "--weights" not in options:
         options = ["--weights", str(folder), *options]
     status, out, err = start(capsys, monkeypatch, predict, *options)
     assert (status, out, len(err.splitlines())) == (2, "", 1)
     assert message in err
+
+
+@pytest.mark.parametrize(
+    "change", [{"experiment": None}, {"preprocessing": {}}, {"class_indices": {"a": 0, "b": 1}}]
+)
+def test_models_whose_record_does_not_fit_are_refused(trained, change, tmp_path):
+    folder, _ = trained
+    path = tmp_path / "changed.weights.h5"
+    path.write_bytes((folder / "first_try.weights.h5").read_bytes())
+    with h5py.File(path, "r+") as file:
+        record = {**json.loads(file["about/record"][()]), **change}
+        del file["about/record"]
+        kept = {name: value for name, value in record.items() if value is not None}
+        file["about/record"] = json.dumps(kept)
+    with pytest.raises(InputError, match=r"changed\.weights\.h5: not a whole model"):
+        predict.load(path)
 
 
 def test_the_classifier_of_other_vgg16_weights_is_refused(trained, monkeypatch):
@@ -294,7 +374,7 @@ def test_folders_that_are_no_data_set(names, message, tmp_path):
             images.in_order_generator(arguments.photos / split, SMALL, 4)
 
 
-def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch):
+def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(folders, "WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(folders, "DATA", tmp_path / "data")
     for name in "data", "a/photos", "b/photos":
@@ -311,8 +391,17 @@ def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*data, not for"):
         settle("b/photos", "--weights", str(tmp_path / "weights"))
     assert settle("b/photos", "--weights", str(tmp_path / "other")) == tmp_path / "other"
+    (tmp_path / "weights/photos/best.weights.h5").write_bytes(b"")
+    parser = predict.argument_parser("")
+    with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
+        predict.find_models(parser.parse_args(["--data", str(tmp_path / "b/photos")]))
+    assert predict.find_models(parser.parse_args(["--data", str(tmp_path / "a/photos")]))
     (tmp_path / "a").rename(tmp_path / "c")  # moved; its outputs may go
+    capsys.readouterr()
     assert settle("c/photos") == tmp_path / "weights" / "photos"
+    assert "a/photos, which is gone; takes" in capsys.readouterr().err
+    assert settle("c/photos")
+    assert capsys.readouterr().err == ""
 
 
 def test_hidden_folders_are_no_classes(data):

@@ -33,7 +33,11 @@ def record(experiment, accuracy, seed=0, **settings):
         "epochs": 50,
         "batch_size": 32,
         "image_size": [150, 150],
-        "data": {"train": {"sha256": "a"}, "validation": {"sha256": "b", "photos": 800}},
+        "class_indices": {"cats": 0, "dogs": 1},
+        "data": {
+            "train": {"sha256": "a", "photos": 2000},
+            "validation": {"sha256": "b", "photos": 800},
+        },
         "hardware": {"processor": "a processor", "cores": 2, "gpus": []},
         "seconds_per_epoch": [1.0, 2.0, 9.0],
         "history": {"val_accuracy": [0.5, accuracy]},

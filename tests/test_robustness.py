@@ -4,7 +4,9 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import resource
+import shutil
 import struct
 import subprocess
 import sys
@@ -16,13 +18,15 @@ from pathlib import Path
 import best
 import bottleneck
 import files
+import h5py
 import images
 import numpy as np
 import predict
 import pytest
+import runs
 import scratch
 from cli import InputError
-from conftest import SMALL
+from conftest import SMALL, full_disk
 from PIL import Image
 
 SCRIPTS = Path(files.__file__).parent
@@ -151,7 +155,9 @@ def test_animated_gifs_are_left_out_and_told(data, capsys):
     gif, _ = PICTURES["animated GIF, the first picture"]
     (data / "train/cats/cat.gif").write_bytes(gif)
     images.in_order_generator(data / "train", SMALL, 4)
-    assert "1 files left out" in capsys.readouterr().out
+    assert "1 files left out" in capsys.readouterr().err
+    assert len(predict.find_photos([data / "train"])) == 20
+    assert "1 files left out" in capsys.readouterr().err
 
 
 def test_any_name_trains(workplace, data):
@@ -162,6 +168,55 @@ def test_any_name_trains(workplace, data):
     data = data.rename(data.with_name("mes données"))
     workplace.data = data
     assert workplace.run(scratch, "--epochs", 1)["data"]["train"]["photos"] == 20
+
+
+def test_names_that_are_no_unicode(workplace, data):
+    name = os.fsdecode(b"chat \xe9t\xe9.jpg")  # Latin-1, from an old disk
+    photo = (data / "train/cats/cat.1.jpg").rename(data / "train/cats" / name)
+    workplace.data = data
+    assert workplace.run(scratch, "--epochs", 1)["data"]["train"]["photos"] == 20
+    table = workplace.results / "answers.csv"
+    done = subprocess.run(
+        [
+            *(sys.executable, SCRIPTS / "predict.py", "--weights", workplace.weights),
+            *("--csv", table, photo),
+        ],
+        capture_output=True,
+        env={"PYTHONIOENCODING": "utf-8:strict", "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.startswith(os.fsencode(photo) + b"\t")
+    assert table.read_bytes().splitlines()[1].startswith(os.fsencode(photo) + b",")
+
+
+@pytest.mark.parametrize("divided", [True, False])
+def test_hidden_files_and_folders_are_no_photos(workplace, data, divided):
+    """Thumbnails of a file manager, say, and what a Mac puts beside each file."""
+    there = data / "train/cats" if divided else data / "cats"
+    if not divided:
+        for path in data.glob("*/*/*.jpg"):
+            (data / path.parent.name).mkdir(exist_ok=True)
+            path.rename(data / path.parent.name / f"{path.parent.parent.name} {path.name}")
+        for split in "train", "validation":
+            shutil.rmtree(data / split)
+    photo = next(there.glob("*.jpg"))
+    (there / ".thumbnails").mkdir()
+    for name in ".thumbnails/small.jpg", "._mac.jpg":
+        (there / name).write_bytes(photo.read_bytes()[:-1] + b"x")
+    workplace.data = data
+    record = workplace.run(scratch, "--epochs", 1)
+    assert sum(record["data"][split]["photos"] for split in ("train", "validation")) == 32
+    assert len(predict.find_photos([data])) == 32
+
+
+def test_a_link_to_itself_in_a_folder_to_divide(workplace, tmp_path, drawings):
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number, photo in enumerate((drawings / "train/cats").iterdir()):
+            (tmp_path / "data" / name / f"{number}.jpg").write_bytes(photo.read_bytes())
+    (tmp_path / "data/a/self.jpg").symlink_to("self.jpg")
+    workplace.data = tmp_path / "data"
+    assert "self.jpg (Too many levels of symbolic links)" in workplace.error(scratch)
 
 
 def test_loops_of_links_end(workplace, data):
@@ -211,6 +266,8 @@ def test_duplicates_in_train_and_validation_are_told(workplace, data):
     (line,) = workplace.capsys.readouterr().err.splitlines()
     assert "warning: 1 validation photos are training photos, too" in line
     assert "cats/cat.3.jpg = dogs/dog.7.jpg" in line
+    (data / "validation/dogs/dog.0.jpg").write_bytes((data / "train/dogs/dog.7.jpg").read_bytes())
+    assert workplace.run(scratch, "--epochs", 1)["data"]["duplicates"] == 2
 
 
 def test_near_empty_classes_are_told(workplace, data):
@@ -228,15 +285,33 @@ def test_near_empty_classes_are_told(workplace, data):
     assert "always says dogs has 0.5455" in workplace.capsys.readouterr().out
 
 
-@contextlib.contextmanager
-def full_disk(room):
-    """No file gets larger than that many bytes: a write beyond fails as on a full disk."""
-    limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+def test_a_record_that_does_not_fit_is_taken_back(tmp_path):
+    path = tmp_path / "runs.jsonl"
+    files.append_record(path, {"run": "a"})
+    with full_disk(1000), pytest.raises(InputError, match=r"runs\.jsonl: can't be written"):
+        files.append_record(path, {"run": "b" * 2000})
+    assert files.read_records(path) == [{"run": "a"}]
+
+
+@pytest.mark.parametrize("script", [scratch, best])
+@pytest.mark.parametrize("module, function", [(files, "append_record"), (runs, "save_model")])
+def test_model_and_record_come_together(workplace, monkeypatch, script, module, function):
+    """make, which looks for the model, starts the script again where the record failed, too."""
+    monkeypatch.setattr(best, "IMAGE_SIZE", SMALL)
+    model = workplace.weights / {scratch: "first_try.weights.h5", best: "best.weights.h5"}[script]
+    options = ["--epochs", 1] if script is scratch else []
+
+    def full(*_):
+        raise InputError("no space")
+
+    with monkeypatch.context() as context:
+        context.setattr(module, function, full)
+        assert "no space" in workplace.error(script, *options)
+    assert not model.exists()
+    workplace.run(script, *options)
+    (record,) = workplace.records()
+    with h5py.File(model) as file:
+        assert json.loads(file["about/record"][()])["run"] == record["run"]
 
 
 @pytest.mark.parametrize(
@@ -252,11 +327,11 @@ def test_a_full_disk_leaves_the_old_files_whole(workplace, script, options, monk
     workplace.run(script, *options[:-2])
     before = {path: files.sha256(path) for path in workplace.weights.glob("*.*")}
     with full_disk(20_000):
-        assert "error:" in workplace.error(script, *options)
+        assert re.search(r"/weights/.* can't be written \(", workplace.error(script, *options))
     assert {path: files.sha256(path) for path in workplace.weights.glob("*.*")} == before
     assert not list(workplace.weights.rglob(".partial-*"))
-    assert len(workplace.records()) == 1
-    assert workplace.run(script, *options)
+    workplace.run(script, *options)
+    assert len(workplace.records()) == 2
 
 
 def test_two_runs_in_one_folder_do_not_meet(workplace):
