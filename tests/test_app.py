@@ -298,13 +298,29 @@ def test_without_streamlit_there_is_help_and_one_line(monkeypatch, capsys):
 def test_a_port_that_is_taken_and_a_folder_without_models(folders, monkeypatch, capsys, tmp_path):
     needs_streamlit()
     assert "no model there yet" in refusal(monkeypatch, capsys, "--weights", tmp_path)
-    monkeypatch.setattr(app, "load", lambda paths, vgg16_weights: [])
+    monkeypatch.setattr(app, "load", lambda paths, vgg16_weights, times: [])
     with socket.create_server((app.ADDRESS, 0)) as other:
         port = other.getsockname()[1]
         told = refusal(monkeypatch, capsys, "--weights", folders[2], "--port", port)
     assert f"port {port}: " in told and "in use" in told
     told = refusal(monkeypatch, capsys, "--weights", folders[2], "--port", 70000)
     assert "port 70000: " in told
+
+
+def test_a_model_that_was_trained_anew_is_loaded_anew(folders, monkeypatch, capsys):
+    needs_streamlit()
+    loads = []
+
+    def load(paths, vgg16_weights, times):
+        loads.append(paths)
+
+    monkeypatch.setattr(app, "load", load)
+    for count in 1, 1, 2:
+        if count == 2:
+            path = loads[0][0]
+            os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1_000_000))
+        refusal(monkeypatch, capsys, "--weights", folders[2], "--port", 70000)
+        assert len(loads) == count
 
 
 # The page, served.
