@@ -242,7 +242,7 @@ def test_files_left_out_are_counted(data, capsys):
     (data / "train/cats/photo.webp").write_bytes(b"RIFF")
     (data / "train/cats/.DS_Store").write_bytes(b"")
     images.in_order_generator(data / "train", SIZE, 4)
-    assert "1 files left out that are not png, jpg" in capsys.readouterr().out
+    assert "1 files left out that are not png, jpg" in capsys.readouterr().err
 
 
 def test_digest_order_does_not_matter():
