@@ -3,6 +3,7 @@
 import os
 
 import h5py
+import folders
 import keras
 import pytest
 import vgg16
@@ -55,7 +56,8 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
         vgg16.convolutional_base("imagenet", SIZE)
 
 
-def test_the_file_given_last_is_remembered(tmp_path):
+def test_the_file_given_last_is_remembered(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders, "WEIGHTS", tmp_path / "of the article's photos")
     given = tmp_path / "vgg.h5"
     given.write_bytes(b"weights")
     folder = tmp_path / "weights"
@@ -66,6 +68,8 @@ def test_the_file_given_last_is_remembered(tmp_path):
     vgg16.remember(str(given), folder)
     vgg16.remember("imagenet", folder)
     assert vgg16.weights_file(None, folder) == str(given)
+    monkeypatch.setattr(folders, "WEIGHTS", folder)  # its file counts for other data sets, too
+    assert vgg16.weights_file(None, tmp_path / "another") == str(given)
     given.unlink()
     assert vgg16.weights_file(None, folder) == "imagenet"
 
