@@ -132,7 +132,6 @@ def shares(said):
 OPTIONS = ("--batch-size", 8, "--precision", "float32")
 
 
-@pytest.mark.slow  # and not reliable yet: the worker left alone sometimes waits for ever
 def test_two_workers_train_as_one_device_and_resume_together(workplace, no_dropout):
     options = (*OPTIONS, "--epochs", 4)
     one_device = workplace.run(scratch, *options)
