@@ -33,22 +33,16 @@ def photos_below(folder):
     By their endings, in upper or lower case; of others, the number is said on standard error.
     Hidden files and folders are not looked at, links to folders not followed.
     """
-    paths = [
-        Path(parent) / name
-        for parent, _, names in sorted(os.walk(folder))
-        for name in sorted(names)
-        if not is_hidden((Path(parent) / name).relative_to(folder))
-    ]
+    paths = []
+    for parent, subfolders, names in os.walk(folder):
+        subfolders[:] = [name for name in subfolders if name[0] != "."]  # where to go on
+        paths += [(parent, name) for name in names if name[0] != "."]
+    paths = [Path(parent, name) for parent, name in sorted(paths)]
     photos = [path for path in paths if path.name.lower().endswith(PHOTO_ENDINGS)]
     if left_out := len(paths) - len(photos):
         endings = ", ".join(PHOTO_ENDINGS)
         print(f"{folder}: {left_out} files left out that are not {endings}", file=sys.stderr)
     return photos
-
-
-def is_hidden(path):
-    """Whether a file or a folder on this relative path begins with a dot."""
-    return any(part[0] == "." for part in Path(path).parts)
 
 
 @contextlib.contextmanager

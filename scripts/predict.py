@@ -71,8 +71,9 @@ def find_models(arguments):
     """
     if arguments.model:
         return [arguments.model]
-    weights = arguments.weights or folders.default_weights(arguments.data)
-    if not arguments.weights:
+    weights = arguments.weights
+    if not weights:
+        weights = folders.default_weights(arguments.data)
         folders.check_owner(weights, arguments.data)
     found = [weights / name for name in BEST_FIRST if (weights / name).exists()]
     if not found:
@@ -93,11 +94,9 @@ def load(path, vgg16_weights=None):
             model = keras.models.model_from_json(file["about/architecture"][()])
         model.load_weights(path)
         image_size = tuple(record["image_size"])
-        if not {"experiment", "class_indices", *images.PREPROCESSING} <= {
-            *record,
-            *record["preprocessing"],
-        }:
-            raise KeyError("the record lacks what tells how to use it")
+        needed = {"experiment", "class_indices", *images.PREPROCESSING}
+        if missing := needed - {*record, *record["preprocessing"]}:
+            raise KeyError(", ".join(sorted(missing)))
         units, _ = images.output(len(record["class_indices"]))
         if model.output_shape[-1] != units:
             raise ValueError(f"{model.output_shape[-1]} answers for {class_names(record)}")

@@ -2,8 +2,8 @@
 
 import os
 
-import h5py
 import folders
+import h5py
 import keras
 import pytest
 import vgg16
