@@ -71,9 +71,9 @@ def find_models(arguments):
     """
     if arguments.model:
         return [arguments.model]
-    weights = arguments.weights
-    if not weights:
-        weights = folders.default_weights(arguments.data)
+    default = folders.default_weights(arguments.data)
+    weights = arguments.weights or default
+    if weights.resolve() == default.resolve():  # make names it, too
         folders.check_owner(weights, arguments.data)
     found = [weights / name for name in BEST_FIRST if (weights / name).exists()]
     if not found:

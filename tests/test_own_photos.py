@@ -395,6 +395,11 @@ def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch, capsys):
     parser = predict.argument_parser("")
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
         predict.find_models(parser.parse_args(["--data", str(tmp_path / "b/photos")]))
+    monkeypatch.chdir(tmp_path)  # as make has it
+    with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
+        predict.find_models(
+            parser.parse_args(["--data", "b/photos", "--weights", "weights/photos"])
+        )
     assert predict.find_models(parser.parse_args(["--data", str(tmp_path / "a/photos")]))
     (tmp_path / "a").rename(tmp_path / "c")  # moved; its outputs may go
     capsys.readouterr()
