@@ -1,6 +1,7 @@
 """The command-line manners of every script: one-line errors, exit statuses, help."""
 
 import argparse
+import gc
 import math
 import sys
 from pathlib import Path
@@ -89,10 +90,15 @@ def run(main, after_interrupt="run the same command again to go on"):
     sys.stdout.reconfigure(errors="surrogateescape")  # file names can be any bytes
     try:
         main()
+        return
     except (InputError, OSError) as error:
         message = " ".join(str(error).split())
         print(f"{prog}: error: {message}", file=sys.stderr)
-        sys.exit(2)
+        status = 2
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted; {after_interrupt}", file=sys.stderr)
-        sys.exit(130)
+        status = 130
+    # Only here, where the exception is gone and with it what an interrupted fit() held: if
+    # TensorFlow frees that while Python ends, it waits for ever for a thread that waits for Python.
+    gc.collect()
+    sys.exit(status)
