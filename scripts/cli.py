@@ -4,6 +4,7 @@ import argparse
 import gc
 import math
 import sys
+import traceback
 from pathlib import Path
 
 
@@ -83,8 +84,8 @@ def run(main, after_interrupt="run the same command again to go on"):
     after_interrupt: what the user is told after Ctrl-C.
 
     An OSError (a full disk, a folder that can't be written) names its file
-    already, so it is bad input too. Anything else is our mistake and keeps
-    its traceback.
+    already, so it is bad input too. Anything else is our mistake: status 1 with
+    its traceback, as Python does it.
     """
     prog = sys.argv[0].rsplit("/", 1)[-1]
     sys.stdout.reconfigure(errors="surrogateescape")  # file names can be any bytes
@@ -98,6 +99,9 @@ def run(main, after_interrupt="run the same command again to go on"):
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted; {after_interrupt}", file=sys.stderr)
         status = 130
+    except Exception:
+        traceback.print_exc()
+        status = 1
     # Only here, where the exception is gone and with it what an interrupted fit() held: if
     # TensorFlow frees that while Python ends, it waits for ever for a thread that waits for Python.
     gc.collect()

@@ -417,6 +417,46 @@ def test_killed_training_goes_on_and_ends_alike(workplace, script, capsys):
     assert list((workplace.weights / "checkpoints").iterdir()) == []
 
 
+# A script's main() as in conftest, ended while a thread of TensorFlow's reads the next batch.
+ENDED = """
+import os, signal, sys, time
+sys.path.insert(0, {scripts!r})
+import backend, cli, images, runs, scratch
+scratch.IMAGE_SIZE = (48, 48)
+read = images.PhotoIterator._get_batches_of_transformed_samples
+def slowly(*arguments):
+    time.sleep(0.5)
+    return read(*arguments)
+images.PhotoIterator._get_batches_of_transformed_samples = slowly
+def on_train_batch_end(self, batch, logs):
+    {ending}
+runs.Run.on_train_batch_end = on_train_batch_end
+cli.run(scratch.main)
+"""
+
+
+@pytest.mark.parametrize(
+    "ending, status, said",
+    [
+        ("os.kill(os.getpid(), signal.SIGINT)", 130, "run the same command again"),
+        ("raise OSError('the disk is full')", 2, "the disk is full"),
+        ("raise RuntimeError('a mistake')", 1, "Traceback"),
+    ],
+)
+def test_an_interrupted_epoch_ends_the_process(workplace, ending, status, said):
+    options = ["--data", workplace.data, "--weights", workplace.weights, "--batch-size", 2]
+    options += ["--results", workplace.results]
+    code = ENDED.format(scripts=str(SCRIPTS), ending=ending)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *map(str, options)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == status, ended.stderr
+    assert said in ended.stderr
+
+
 @pytest.mark.parametrize("module, function", [(files, "write_json"), (runs, "save_model")])
 def test_interrupted_while_saving(workplace, monkeypatch, capsys, module, function):
     """Ctrl-C between the checkpoint's two files, and between the record and the model."""
