@@ -5,12 +5,10 @@ replicas, one a device, and their gradients are averaged. All workers draw the s
 numbers, so that they agree on every batch, and each takes its own share of it.
 """
 
-import atexit
 import functools
 import hashlib
 import json
 import os
-import sys
 
 import tensorflow as tf
 
@@ -60,23 +58,12 @@ def tells_of_lost_workers(main):
         try:
             main(argv)
         except tf.errors.UnavailableError as error:
-            atexit.register(_end_at_once)
             raise InputError(
                 "another worker has stopped or can't be reached; see what it says, and start all "
                 "of them again to go on"
             ) from error
 
     return wrapper
-
-
-def _end_at_once():
-    """End the process as cli.run() does for bad input, but without TensorFlow's farewell.
-
-    It waits for the workers that are gone, at times for ever, or aborts.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(2)
 
 
 def strategy(arguments):
