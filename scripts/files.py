@@ -132,11 +132,16 @@ def look_at(path, decode=_decode, number=0):
     return hashlib.sha256(content).hexdigest(), photo_problem(content, decode, number)
 
 
+def _leads_to_a_file(path):
+    return Path(path).is_symlink() and Path(path).is_file()
+
+
 def photo_digests(paths, decode=_decode):
     """SHA-256 of every photo's bytes, in the order of `paths`.
 
     Every photo is decoded once, see photo_problem(), so that a broken one stops the run
-    here and not in the middle of an epoch. Raises InputError naming the broken ones.
+    here and not in the middle of an epoch. Raises InputError naming the broken ones; of
+    a link the photo it leads to, as it is that one which wants repair.
     """
 
     with ThreadPoolExecutor() as threads:
@@ -150,7 +155,11 @@ def photo_digests(paths, decode=_decode):
                 disable=None,
             )
         )
-    broken = [f"{path} ({p})" for path, (_, p) in zip(paths, checked, strict=True) if p]
+    broken = [
+        f"{os.path.realpath(path) if _leads_to_a_file(path) else path} ({problem})"
+        for path, (_, problem) in zip(paths, checked, strict=True)
+        if problem
+    ]
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise InputError(

@@ -148,29 +148,25 @@ def divide(data, folder):
         )
     for of_class in classes:
         photos = files.photos_below(of_class)
-        if len(photos) == 1:
+        if len(photos) < 2:
             raise InputError(
-                f"{of_class}: one photo can't be divided into train and validation; add some"
+                f"{of_class}: {'one photo' if photos else 'no photos'}; to be divided into train "
+                "and validation, a class needs two or more"
             )
         photos.sort(key=lambda path: _lot(path.relative_to(data)))
         tested = max(1, round(VALIDATION_SHARE * len(photos)))
         for number, photo in enumerate(photos):
             split = "validation" if number < tested else "train"
             links[folder / split / photo.relative_to(data)] = os.path.realpath(photo)
-        for split in "train", "validation":  # an empty class is refused by name
-            links.setdefault(folder / split / of_class.name, None)
     there = {path: os.path.realpath(path) for path in folder.glob("*/**/*") if path.is_symlink()}
-    if there == {path: photo for path, photo in links.items() if photo}:
+    if there == links:
         return
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
     for path, photo in links.items():
         link = partial / path.relative_to(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
-        if photo:
-            link.symlink_to(photo)
-        else:
-            link.mkdir(exist_ok=True)
+        link.symlink_to(photo)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import subprocess
 import sys
 
@@ -349,12 +350,25 @@ def test_more_photos_leave_the_split_of_the_others(tmp_path):
     assert tested() == before
 
 
+def test_a_broken_photo_is_named_and_not_the_link_to_it(tmp_path):
+    for name in "a", "b":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(2):
+            Image.new("RGB", (5, 5)).save(tmp_path / f"data/{name}/{number}.png")
+    broken = tmp_path / "data/b/1.png"
+    broken.write_bytes(broken.read_bytes()[:40])
+    folders.divide(tmp_path / "data", tmp_path / "split")
+    with pytest.raises(InputError, match=f"can't read {re.escape(str(broken))} "):
+        for split in "train", "validation":
+            images.in_order_generator(tmp_path / "split" / split, SMALL, 4).digests()
+
+
 @pytest.mark.parametrize(
     ("names", "message"),
     [
-        (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "b: one photo can't be divided"),
+        (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "data/b: one photo; to be divided"),
         (["a/1.jpg", "a/2.jpg"], "at least two classes.* found a"),
-        (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "b: no photos"),
+        (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "data/b: no photos; to be divided"),
         (["one/a/1.jpg", "one/b/1.jpg", "two/a/1.jpg", "two/b/1.jpg"], "so they are no classes"),
         (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "validation: no such folder"),
         (["readme.txt"], "at least two classes.* found none"),
