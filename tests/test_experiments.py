@@ -428,6 +428,7 @@ def slowly(*arguments):
     time.sleep(0.5)
     return read(*arguments)
 images.PhotoIterator._get_batches_of_transformed_samples = slowly
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 def on_train_batch_end(self, batch, logs):
     {ending}
 runs.Run.on_train_batch_end = on_train_batch_end
