@@ -155,7 +155,8 @@ endif
 endif
 
 # Experiments.
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py folders.py images.py runs.py)
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py folders.py images.py parsers.py \
+  recipes.py runs.py)
 SCRATCH := $(WEIGHTS)/first_try.weights.h5
 BOTTLENECK := $(WEIGHTS)/bottleneck_fc_model.weights.h5
 FINETUNE := $(WEIGHTS)/fine_tuned.weights.h5
@@ -197,7 +198,7 @@ $(BEST): scripts/best.py scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(
   $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(RUN) scripts/best.py --data "$$DATA" $(weights) --seed "$$SEED" $(precision) $(vgg16)
 
-$(SHEET): scripts/preview.py scripts/images.py $(MADE)/inputs-preview | $(VENV)
+$(SHEET): scripts/preview.py scripts/recipes.py $(MADE)/inputs-preview | $(VENV)
 	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(recipe)
 
 # Each seed's three runs leave a file when they are done, so that an interrupted reproduction

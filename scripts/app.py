@@ -12,15 +12,9 @@ import socket
 import sys
 from typing import Any, NamedTuple
 
-import backend  # noqa: F401  first, it sets Keras up
-import numpy as np
-from PIL import Image
-
 import cli
 import files
-import gradcam
-import images
-import predict
+import parsers
 from cli import InputError
 
 ADDRESS, PORT = "127.0.0.1", 8501
@@ -46,6 +40,37 @@ SETTINGS = {
     "client_toolbarMode": "minimal",
     "runner_magicEnabled": False,
 }
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; `models`: see parsers.find_models()."""
+    parser = parsers.model(__doc__)
+    parser.add_argument(
+        "--port",
+        type=cli.positive,
+        default=PORT,
+        metavar="N",
+        help=f"the page is http://{ADDRESS}:N (default: %(default)s)",
+    )
+    arguments = parser.parse_args(argv)
+    try:
+        import streamlit  # noqa: F401
+    except ImportError as error:
+        raise InputError("Streamlit is not installed; `make app` installs it") from error
+    arguments.models = parsers.find_models(arguments)
+    return arguments
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+from PIL import Image
+
+import gradcam
+import images
+import predict
 
 
 class Model(NamedTuple):
@@ -105,7 +130,7 @@ def page(models):
     if (wrong := problem(content, models)) is not None:
         st.error(f"This photo can't be read: {plain(wrong)}")
         return
-    for column, model in zip(st.columns(len(predict.BEST_FIRST)), models, strict=False):
+    for column, model in zip(st.columns(len(parsers.BEST_FIRST)), models, strict=False):
         answer, heat = look(model, content)
         names = [plain(name) for name in predict.class_names(model.record)]
         best = np.argsort(-answer, kind="stable")[:MOST_PROBABLE]
@@ -122,24 +147,12 @@ def plain(text):
     return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = predict.argument_parser(__doc__)
-    parser.add_argument(
-        "--port",
-        type=cli.positive,
-        default=PORT,
-        metavar="N",
-        help=f"the page is http://{ADDRESS}:N (default: %(default)s)",
-    )
-    arguments = parser.parse_args(argv)
-    try:
-        import streamlit as st
-        from streamlit.web import bootstrap
-    except ImportError as error:
-        raise InputError("Streamlit is not installed; `make app` installs it") from error
+def main(arguments):
+    """Run the script with the options that parse() returned."""
+    import streamlit as st
+    from streamlit.web import bootstrap
 
-    paths = predict.find_models(arguments)
+    paths = arguments.models
     # Streamlit runs this file again for each visitor, but keeps what is cached here.
     # A model that was trained anew meanwhile has another time, and is loaded anew.
     times = [path.stat().st_mtime_ns for path in paths if path.exists()]
@@ -158,8 +171,8 @@ def main(argv=None):
     print(f"Models: {', '.join(str(path) for path in paths)}", flush=True)
     settings = {**SETTINGS, "server_port": arguments.port}
     bootstrap.load_config_options(settings)
-    bootstrap.run(__file__, False, sys.argv[1:] if argv is None else argv, settings)
+    bootstrap.run(__file__, False, sys.argv[1:], settings)
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="the page is gone")
+    cli.run(main, arguments, after_interrupt="the page is gone")

@@ -54,11 +54,12 @@ def measure_loader(data):
     """Photos per second of Keras's generator and of ours in turn, warm; and of tf.data."""
     import images
     import plain
+    import recipes
     import scratch
 
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    augmentation = images.augmentation(
+    augmentation = recipes.augmentation(
         "faithful",
         shear_range=scratch.SHEAR_RANGE,
         zoom_range=scratch.ZOOM_RANGE,
@@ -162,7 +163,8 @@ def measure_training(experiment, data, epochs, weights, folder, started):
     options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", epochs]
     if experiment == "finetune":
         options += ["--vgg16-weights", weights]
-    importlib.import_module(experiment).main([str(option) for option in options])
+    script = importlib.import_module(experiment)
+    script.main(script.parse([str(option) for option in options]))
     record = files.read_records(folder / "runs.jsonl")[-1]
     return {"seconds": record["seconds_per_epoch"], "first_step": first_step[0]}
 
@@ -181,13 +183,12 @@ def measure_plain_features(data, weights, folder):
 def measure_features(data, weights, folder):
     """bottleneck.py's way: the same, with the look at every photo that it takes first."""
     import bottleneck
-    import keras
     import runs
     import vgg16
 
     import images
 
-    keras.config.set_dtype_policy(runs.fastest_precision())
+    runs.set_precision(None)
     base = vgg16.convolutional_base(weights, bottleneck.IMAGE_SIZE)
     start = time.perf_counter()
     generator = images.in_order_generator(
@@ -205,7 +206,8 @@ def measure_classifier(data, weights, folder):
     import bottleneck
 
     options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", 1]
-    bottleneck.main([str(o) for o in [*options, "--vgg16-weights", weights]])
+    options += ["--vgg16-weights", weights]
+    bottleneck.main(bottleneck.parse([str(option) for option in options]))
 
 
 def measure_vgg16(precision):
@@ -418,8 +420,8 @@ def _now():
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
+def parse(argv=None):
+    """The command line's options, or those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)} (all)")
     parser.add_argument("--show", action="store_true", help="only print the last table again")
@@ -438,7 +440,11 @@ def main(argv=None):
         metavar="FILE",
         help="where the figures go (default: results/bench.json)",
     )
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     if arguments.show:
         if not arguments.output.exists():
             raise InputError(f"{arguments.output}: no such file; run `make bench`")
@@ -491,4 +497,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="run the same command again to go on")
+    cli.run(lambda: main(parse()), after_interrupt="run the same command again to go on")

@@ -11,6 +11,34 @@ choose.py, which sees training photos only.
 
 import time
 
+import cli
+import folders
+import parsers
+import recipes
+
+IMAGE_SIZE = (384, 384)  # height and width; larger still was not tried
+BATCH_SIZE = 32  # photos that go through VGG16 at once
+
+# What VGG16 was trained on; from photos of which every pixel counts, not the nearest ones.
+PREPROCESSING = {**recipes.IMAGENET_PREPROCESSING, "interpolation": "bilinear"}
+
+# The layers whose feature maps are pooled, by their average and by their maximum.
+POOLED_LAYERS = ("block5_conv3",)
+
+GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
+RIDGE = 0.01  # what is added to the kernel matrix's diagonal; more means smoother
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; see also folders.settle()."""
+    parser = parsers.experiment(__doc__, None, BATCH_SIZE)
+    parsers.add_vgg16(parser)
+    return folders.settle(parser.parse_args(argv))
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
 import backend  # noqa: F401  first, it sets Keras up
 import keras
 import numpy as np
@@ -18,24 +46,10 @@ from keras import layers
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
-import cli
-import folders
 import images
 import runs
 import vgg16
 from bottleneck import save_bottleneck_features
-
-IMAGE_SIZE = (384, 384)  # height and width; larger still was not tried
-BATCH_SIZE = 32  # photos that go through VGG16 at once
-
-# What VGG16 was trained on; from photos of which every pixel counts, not the nearest ones.
-PREPROCESSING = {**images.IMAGENET_PREPROCESSING, "interpolation": "bilinear"}
-
-# The layers whose feature maps are pooled, by their average and by their maximum.
-POOLED_LAYERS = ("block5_conv3",)
-
-GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
-RIDGE = 0.01  # what is added to the kernel matrix's diagonal; more means smoother
 
 
 def build_feature_model(base, pooled_layers):
@@ -152,12 +166,8 @@ def measure(probabilities, labels):
     }
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = runs.argument_parser(__doc__, None, BATCH_SIZE)
-    vgg16.add_option(parser)
-    arguments = folders.settle(parser.parse_args(argv))
-
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     train_generator = images.in_order_generator(
         arguments.photos / "train", IMAGE_SIZE, arguments.batch_size, PREPROCESSING
     )
@@ -168,14 +178,14 @@ def main(argv=None):
 
     # run the photos through VGG16 once
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
-    keras.config.set_dtype_policy(arguments.precision)
+    precision = runs.set_precision(arguments.precision)
     base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
     source = {
         "class_indices": train_generator.class_indices,
         "image_size": list(IMAGE_SIZE),
         "preprocessing": PREPROCESSING,
         "pooled_layers": list(POOLED_LAYERS),
-        "precision": arguments.precision,
+        "precision": precision,
         **vgg16.describe(base, vgg16_weights),
     }
     vgg16.remember(vgg16_weights, arguments.weights)
@@ -217,4 +227,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, arguments)

@@ -10,25 +10,37 @@ results/runs.jsonl. The article reports a validation accuracy of 0.90-0.91.
 
 import json
 
-import backend  # noqa: F401  first, it sets Keras up
-import keras
-import numpy as np
-from keras import layers
-
 import cli
-import files
 import folders
-import images
-import runs
-import vgg16
+import parsers
 
 IMAGE_SIZE = (150, 150)  # height and width; gives features of shape (4, 4, 512)
 EPOCHS = 50  # the article's
 BATCH_SIZE = 32  # the article's; only the code's edit of 2017 says 16
 DROPOUT = 0.5  # share of the dense units left out
 
-# See scratch.py: what 2016's sqrt(a) + 1e-8 is today.
-RMSPROP_EPSILON = {"faithful": 1e-16, "as-printed": 1e-7}
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; see also folders.settle()."""
+    parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
+    parsers.add_vgg16(parser)
+    parsers.add_preprocessing(parser)
+    return folders.settle(parser.parse_args(argv))
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import keras
+import numpy as np
+from keras import layers
+
+import files
+import images
+import recipes
+import runs
+import vgg16
 
 
 def save_bottleneck_features(base, generator, path, source):
@@ -49,8 +61,11 @@ def save_bottleneck_features(base, generator, path, source):
 
 def store_features(path, features, source):
     """Write a features' file and its source, see save_bottleneck_features()."""
-    with files.replacing(path) as temporary:
-        np.save(temporary, features)
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        # as np.save() does it, which does not notice where the last 4 KiB find a full disk
+        header = np.lib.format.header_data_from_array_1_0(features)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(features).data)
     files.write_json(path.with_suffix(".json"), {**source, "sha256": files.sha256(path)})
 
 
@@ -79,13 +94,9 @@ def build_top_model(input_shape, dropout=DROPOUT, classes=2):
     return model
 
 
-def main(argv=None):
-    """Run the experiment with the command line's options, or with those of `argv`."""
-    parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    vgg16.add_option(parser)
-    images.add_preprocessing_option(parser)
-    arguments = folders.settle(parser.parse_args(argv))
-    preprocessing = images.PREPROCESSINGS[arguments.preprocessing]
+def main(arguments):
+    """Run the experiment with the options that parse() returned."""
+    preprocessing = recipes.PREPROCESSINGS[arguments.preprocessing]
 
     # our data will be in order, so all cats come first, then all dogs
     train_generator = images.in_order_generator(
@@ -98,13 +109,13 @@ def main(argv=None):
 
     # run VGG16 once over the photos; this is what prevents us from using augmentation
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
-    keras.config.set_dtype_policy(arguments.precision)
+    precision = runs.set_precision(arguments.precision)
     base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
     source = {
         "class_indices": train_generator.class_indices,
         "image_size": list(IMAGE_SIZE),
         "preprocessing": preprocessing,
-        "precision": arguments.precision,
+        "precision": precision,
         **vgg16.describe(base, vgg16_weights),
     }
     vgg16.remember(vgg16_weights, arguments.weights)
@@ -128,7 +139,7 @@ def main(argv=None):
     keras.utils.set_random_seed(arguments.seed)
     classes = train_generator.num_classes
     model = build_top_model(train_data.shape[1:], classes=classes)
-    epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
+    epsilon = recipes.rmsprop_epsilon(arguments.recipe)
     optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
     loss = images.loss(classes)  # for two classes, binary_crossentropy
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
@@ -157,4 +168,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, arguments)

@@ -10,27 +10,41 @@ where it was when started again.
 
 import itertools
 
-import backend  # noqa: F401  first, it sets Keras up
-import keras
-import numpy as np
-from tqdm import tqdm
-
-import best
 import cli
-import files
 import folders
-import images
-import report
-import runs
-import vgg16
-from cli import InputError
-from bottleneck import save_bottleneck_features
+import parsers
 
 FOLDS = 5
 IMAGE_SIZES = (150, 224, 288, 384)  # height and width; VGG16 was trained with 224
 POOLED_LAYERS = ("block4_conv3", "block5_conv3")  # of these, the last one and both are tried
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 RIDGES = (0.01, 0.1, 1.0)
+BATCH_SIZE = 32  # photos that go through VGG16 at once
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; see also folders.settle()."""
+    parser = parsers.experiment(__doc__, None, BATCH_SIZE)
+    parsers.add_vgg16(parser)
+    return folders.settle(parser.parse_args(argv))
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+from tqdm import tqdm
+
+import best
+import files
+import images
+import recipes
+import report
+import runs
+import vgg16
+from bottleneck import save_bottleneck_features
+from cli import InputError
 
 
 def divide(labels, folds, seed):
@@ -68,7 +82,7 @@ def cross_validate(features, labels, fold, gamma, ridge):
     }
 
 
-def pooled_features(arguments, size, preprocessing):
+def pooled_features(arguments, precision, size, preprocessing):
     """The training photos' generator, their features, and what these were made from."""
     generator = images.in_order_generator(
         arguments.photos / "train", (size, size), arguments.batch_size, preprocessing
@@ -80,7 +94,7 @@ def pooled_features(arguments, size, preprocessing):
         "image_size": [size, size],
         "preprocessing": preprocessing,
         "pooled_layers": list(POOLED_LAYERS),
-        "precision": arguments.precision,
+        "precision": precision,
         **vgg16.describe(base, vgg16_weights),
         "photos": {"photos": generator.n, "sha256": digest},
         "versions": runs.versions(),
@@ -99,21 +113,18 @@ def of_layers(features, pooled_layers):
     return kept / np.linalg.norm(kept, axis=1, keepdims=True)
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = runs.argument_parser(__doc__, None, best.BATCH_SIZE)
-    vgg16.add_option(parser)
-    arguments = folders.settle(parser.parse_args(argv))
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     for folder in arguments.weights / "choice", arguments.results:
         files.make_writable_folder(folder)
-    keras.config.set_dtype_policy(arguments.precision)
+    precision = runs.set_precision(arguments.precision)
     commit = runs.commit()  # of the code that runs; at the end it may be another
 
-    rescaled = {**images.PREPROCESSING, "interpolation": "bilinear"}
+    rescaled = {**recipes.PREPROCESSING, "interpolation": "bilinear"}
     fed = [(size, best.PREPROCESSING) for size in IMAGE_SIZES] + [(best.IMAGE_SIZE[0], rescaled)]
     choices = []
     for size, preprocessing in fed:
-        generator, features, source = pooled_features(arguments, size, preprocessing)
+        generator, features, source = pooled_features(arguments, precision, size, preprocessing)
         fold = divide(generator.classes, FOLDS, arguments.seed)
         settings = list(itertools.product((POOLED_LAYERS[-1:], POOLED_LAYERS), GAMMAS, RIDGES))
         bar = tqdm(settings, desc=f"{size} pixels", leave=False, disable=None)
@@ -144,4 +155,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, arguments)

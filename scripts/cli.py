@@ -78,8 +78,10 @@ def markdown(rows):
     return "\n".join(lines)
 
 
-def run(main, after_interrupt="run the same command again to go on"):
-    """Call main() as a script: status 0 when done, 2 for bad input, 130 for Ctrl-C.
+def run(function, *arguments, after_interrupt="run the same command again to go on"):
+    """Call function(*arguments) as a script, or a part of one, and return what it returns.
+
+    Where it fails, the process ends: with status 2 for bad input, 130 for Ctrl-C.
 
     after_interrupt: what the user is told after Ctrl-C.
 
@@ -90,8 +92,7 @@ def run(main, after_interrupt="run the same command again to go on"):
     prog = sys.argv[0].rsplit("/", 1)[-1]
     sys.stdout.reconfigure(errors="surrogateescape")  # file names can be any bytes
     try:
-        main()
-        return
+        return function(*arguments)
     except (InputError, OSError) as error:
         message = " ".join(str(error).split())
         print(f"{prog}: error: {message}", file=sys.stderr)

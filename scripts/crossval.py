@@ -11,16 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import backend  # noqa: F401  first, it sets Keras up
-import numpy as np
-
 import cli
-import files
 import folders
-import images
-import report
-import runs
-import vgg16
+import parsers
 from cli import InputError
 
 # What runs in each fold. The classifier that fine-tuning starts from is the fold's own.
@@ -33,6 +26,39 @@ SCRIPTS = {
 FOLDS = 5
 EPOCHS, BATCH_SIZE = 50, 32  # the article's
 ANY_SIZE = (150, 150)  # of the photos; nothing is done with their pixels here
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; see also folders.settle()."""
+    parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
+    parser.add_argument(
+        "experiment",
+        nargs="?",
+        choices=("scratch", "bottleneck", "finetune"),
+        default="bottleneck",
+        help="which one: scratch, bottleneck or finetune (default: bottleneck)",
+    )
+    parser.add_argument(
+        "--folds", type=cli.positive, default=FOLDS, metavar="N", help="(default: %(default)s)"
+    )
+    parsers.add_vgg16(parser)
+    arguments = folders.settle(parser.parse_args(argv))
+    if arguments.folds < 2:
+        raise InputError("--folds 1 leaves nothing to train on; 2 or more, please")
+    return arguments
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+
+import files
+import images
+import report
+import runs
+import vgg16
 
 
 def named(generator, numbers):
@@ -95,23 +121,8 @@ def describe(folds, tested, digests):
     }
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    parser.add_argument(
-        "experiment",
-        nargs="?",
-        choices=report.ARTICLE,
-        default="bottleneck",
-        help="which one: scratch, bottleneck or finetune (default: bottleneck)",
-    )
-    parser.add_argument(
-        "--folds", type=cli.positive, default=FOLDS, metavar="N", help="(default: %(default)s)"
-    )
-    vgg16.add_option(parser)
-    arguments = folders.settle(parser.parse_args(argv))
-    if arguments.folds < 2:
-        raise InputError("--folds 1 leaves nothing to train on; 2 or more, please")
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     records = arguments.results / "crossval.jsonl"
     folds = divide(arguments.photos, arguments.folds, arguments.seed)
     paths = [path for fold in folds for photos in fold.values() for _, path in photos]
@@ -128,7 +139,7 @@ def main(argv=None):
             "seed": arguments.seed,
             "epochs": arguments.epochs,
             "batch_size": arguments.batch_size,
-            "precision": arguments.precision,
+            "precision": arguments.precision or runs.fastest_precision(),
             "fold": number,
             "folds": arguments.folds,
             "data": describe(folds, number, digests),
@@ -165,7 +176,7 @@ def run_scripts(arguments, experiment, folder, seed):
             "--weights": folder,
             "--results": folder,
             "--seed": seed,
-            "--precision": arguments.precision,
+            "--precision": arguments.precision or runs.fastest_precision(),
         }
         if script != "best":  # which has no such options
             options["--recipe"] = arguments.recipe
@@ -177,11 +188,11 @@ def run_scripts(arguments, experiment, folder, seed):
             )
         command = [text for option in options.items() for text in map(str, option)]
         # In a process of its own, as if it were started by hand.
-        done = subprocess.run([sys.executable, runs.ROOT / "scripts" / f"{script}.py", *command])
+        done = subprocess.run([sys.executable, folders.ROOT / "scripts" / f"{script}.py", *command])
         if done.returncode:
             sys.exit(done.returncode)  # it has said why
     return files.read_records(folder / "runs.jsonl")[-1]
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, arguments)

@@ -7,14 +7,12 @@ numbers, so that they agree on every batch, and each takes its own share of it.
 
 import functools
 import hashlib
-import json
 import os
 
 import tensorflow as tf
 
+import folders
 from cli import InputError
-
-EXAMPLE = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
 class _ForKeras:
@@ -38,16 +36,6 @@ class MirroredStrategy(_ForKeras, tf.distribute.MirroredStrategy):
 
 class MultiWorkerMirroredStrategy(_ForKeras, tf.distribute.MultiWorkerMirroredStrategy):
     """Several processes, the workers, on one machine or several."""
-
-
-def add_option(parser):
-    """The option of the scripts that can train on several devices."""
-    parser.add_argument(
-        "--distribute",
-        action="store_true",
-        help="trains on all GPUs of this machine or, where TF_CONFIG is set, together with the "
-        "other workers it names; they must share the weights folder",
-    )
 
 
 def tells_of_lost_workers(main):
@@ -76,7 +64,7 @@ def strategy(arguments):
     if not arguments.distribute:
         return tf.distribute.get_strategy()
     if "TF_CONFIG" in os.environ:
-        count = _workers_of(os.environ["TF_CONFIG"])
+        count, _ = folders.workers()
         print(f"Waiting for all {count} workers of TF_CONFIG.", flush=True)
         try:
             strategy = MultiWorkerMirroredStrategy()
@@ -86,19 +74,6 @@ def strategy(arguments):
         strategy = MirroredStrategy()
     check_shares(arguments.batch_size, "--batch-size: a batch of {}", strategy)
     return strategy
-
-
-def _workers_of(tf_config):
-    """How many workers, the chief included, TF_CONFIG names. Raises InputError."""
-    try:
-        cluster, task = (json.loads(tf_config)[name] for name in ("cluster", "task"))
-        if cluster.keys() <= {"chief", "worker"} and task["index"] in range(
-            len(cluster[task["type"]])
-        ):
-            return sum(len(addresses) for addresses in cluster.values())
-    except (ValueError, LookupError, TypeError, AttributeError):
-        pass
-    raise InputError(f"TF_CONFIG: expected {EXAMPLE}, found {tf_config}")
 
 
 def check_shares(photos, what, strategy):

@@ -145,8 +145,8 @@ def draw_data_set(folder, photos, seed):
                 drawing(kind, rng).save(into / f"{kind}.{number}.jpg", quality=90)
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
+def parse(argv=None):
+    """The command line's options, or those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument("folder", type=cli.path, metavar="FOLDER", help="a new folder")
     for split, count in {"train": 100, "validation": 50}.items():
@@ -160,7 +160,11 @@ def main(argv=None):
     parser.add_argument(
         "--seed", type=cli.seed, default=0, metavar="N", help="of the drawings (default: 0)"
     )
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     folder = arguments.folder
     if folder.exists():
         raise InputError(f"{folder}: exists already; name a new folder")
@@ -174,4 +178,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="nothing was replaced")
+    cli.run(lambda: main(parse()), after_interrupt="nothing was replaced")

@@ -8,16 +8,10 @@ standard error and left out, and the exit status is 1 in the end.
 
 import sys
 
-import backend  # noqa: F401  first, it sets Keras up
-import numpy as np
-from tqdm import tqdm
-
-import best
 import cli
 import files
 import folders
-import predict
-import report
+import parsers
 from cli import InputError
 
 SHEET = "mistakes.jpg"
@@ -25,12 +19,47 @@ MISTAKES = 20  # on the sheet
 SHOWN = 300  # pixels of a photo's longer side there
 
 
+def parse(argv=None):
+    """The command line's options, or those of `argv`; `models`: see parsers.find_models()."""
+    parser = parsers.model(__doc__)
+    parser.add_argument(
+        "folder", type=cli.path, metavar="FOLDER", help="a folder with a subfolder for each class"
+    )
+    parser.add_argument(
+        "--sheet",
+        type=cli.path,
+        metavar="FILE",
+        help=f"where to show the worst mistakes (default: {SHEET} beside the model)",
+    )
+    arguments = parser.parse_args(argv)
+    if not arguments.folder.is_dir():
+        raise InputError(f"{arguments.folder}: no such folder")
+    arguments.models = parsers.find_models(arguments)
+    arguments.sheet = arguments.sheet or arguments.models[0].parent / SHEET
+    files.check_output(arguments.sheet)
+    if arguments.sheet.suffix not in (".jpg", ".png"):
+        raise InputError(f"{arguments.sheet}: the sheet must be a .jpg or .png file")
+    return arguments
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import numpy as np
+from tqdm import tqdm
+
+import best
+import predict
+import report
+
+
 def find_photos(folder, names):
     """The photos in the class subfolders, and their classes' numbers in the model's answers.
 
     Raises InputError if there are no such folders, or others than the model's classes.
     """
-    classes = files.class_folders(folder) if folder.is_dir() else []
+    classes = files.class_folders(folder)
     unknown = [path.name for path in classes if path.name not in names]
     if not classes or unknown:
         found = f"found {', '.join(unknown)}" if classes else "found none"
@@ -67,24 +96,9 @@ def confusion_table(labels, answers, names):
     return cli.markdown(rows)
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = predict.argument_parser(__doc__)
-    parser.add_argument(
-        "folder", type=cli.path, metavar="FOLDER", help="a folder with a subfolder for each class"
-    )
-    parser.add_argument(
-        "--sheet",
-        type=cli.path,
-        metavar="FILE",
-        help=f"where to show the worst mistakes (default: {SHEET} beside the model)",
-    )
-    arguments = parser.parse_args(argv)
-    path, *_ = predict.find_models(arguments)
-    sheet = arguments.sheet or path.parent / SHEET
-    files.check_output(sheet)
-    if sheet.suffix not in (".jpg", ".png"):
-        raise InputError(f"{sheet}: the sheet must be a .jpg or .png file")
+def main(arguments):
+    """Run the script with the options that parse() returned."""
+    (path, *_), sheet = arguments.models, arguments.sheet
     model, record = predict.load(path, arguments.vgg16_weights)
     names = predict.class_names(record)
     photos, labels = find_photos(arguments.folder, names)
@@ -143,4 +157,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="nothing was written")
+    cli.run(main, arguments, after_interrupt="nothing was written")

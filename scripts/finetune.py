@@ -8,17 +8,9 @@ results/runs.jsonl. The article reports a validation accuracy of 0.94. Interrupt
 it goes on from its last whole epoch when started again.
 """
 
-import backend  # noqa: F401  first, it sets Keras up
-import keras
-
 import cli
-import distribution
 import folders
-import images
-import runs
-import vgg16
-from bottleneck import DROPOUT, build_top_model, save_bottleneck_features
-from cli import InputError
+import parsers
 
 IMAGE_SIZE = (150, 150)  # height and width; that of the bottleneck features
 EPOCHS = 50  # the article's
@@ -31,8 +23,9 @@ FROZEN_LAYERS_BUT_TWO_BLOCKS = 11  # those before block4_conv1
 
 LEARNING_RATE = 1e-4  # very slow, so as not to wreck the previously learned features
 MOMENTUM = 0.9
+DROPOUT = 0.5  # as in bottleneck.py
 
-# The article's augmentation; images.py tells what became of its meaning.
+# The article's augmentation; recipes.py tells what became of its meaning.
 SHEAR_RANGE = 0.2
 ZOOM_RANGE = 0.2
 HORIZONTAL_FLIP = True
@@ -40,7 +33,13 @@ HORIZONTAL_FLIP = True
 # The article ends with approaches "to get to above 0.95" and gives no numbers for them. Each
 # is an option here; without options, all is as in the article. Of the augmentation, what is
 # added: the shifts of the article's preview, and a rotation in degrees that one can see.
-APPROACHES = ("more_augmentation", "dropout", "l1", "l2", "one_more_block")
+APPROACHES = {  # and what each is without it
+    "more_augmentation": False,
+    "dropout": DROPOUT,
+    "l1": 0,
+    "l2": 0,
+    "one_more_block": False,
+}
 MORE_AGGRESSIVE = {"rotation_range": 15, "width_shift_range": 0.2, "height_shift_range": 0.2}
 
 
@@ -68,6 +67,31 @@ def add_options(parser):
     group.add_argument(
         "--one-more-block", action="store_true", help="fine-tunes the last two blocks"
     )
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; see also folders.settle()."""
+    parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
+    parsers.add_vgg16(parser)
+    parsers.add_preprocessing(parser)
+    add_options(parser)
+    parsers.add_distribute(parser)
+    return folders.settle(parser.parse_args(argv))
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import keras
+
+import distribution
+import images
+import recipes
+import runs
+import vgg16
+from bottleneck import build_top_model, save_bottleneck_features
+from cli import InputError
 
 
 def regularize(layers, l1, l2):
@@ -124,7 +148,7 @@ class FrozenFeatures(keras.utils.PyDataset):
         self.generator.on_epoch_end()
 
 
-def check_top_model(path, top, arguments, data):
+def check_top_model(path, top, arguments, precision, data):
     """Raise InputError where the top model in `path` is not of this run.
 
     top: the record stored with it. Its photos, size, preprocessing, recipe and seed
@@ -135,10 +159,10 @@ def check_top_model(path, top, arguments, data):
         "image size": (tuple(top["image_size"]), IMAGE_SIZE),
         "preprocessing": (
             top["preprocessing"],
-            images.PREPROCESSINGS[arguments.preprocessing],
+            recipes.PREPROCESSINGS[arguments.preprocessing],
         ),
         "recipe": (top["recipe"], arguments.recipe),
-        "precision": (top.get("precision", "float32"), arguments.precision),
+        "precision": (top.get("precision", "float32"), precision),
         "seed": (top["seed"], arguments.seed),
     }
     for what, (there, here) in expected.items():
@@ -149,13 +173,13 @@ def check_top_model(path, top, arguments, data):
 def remedy(arguments):
     """What to do to get the top model which this run needs."""
     options = f"--data {arguments.data} --seed {arguments.seed}"
-    if arguments.precision != runs.fastest_precision():
+    if arguments.precision:
         options += f" --precision {arguments.precision}"
     if arguments.recipe != "faithful":
         options += f" --recipe {arguments.recipe}"
     if arguments.preprocessing != "rescaled":
         options += f" --preprocessing {arguments.preprocessing}"
-    if arguments.weights != runs.ROOT / "weights":
+    if arguments.weights != folders.ROOT / "weights":
         options += f" --weights {arguments.weights}"
     if arguments.vgg16_weights:
         options += f" --vgg16-weights {arguments.vgg16_weights}"
@@ -163,26 +187,19 @@ def remedy(arguments):
 
 
 @distribution.tells_of_lost_workers
-def main(argv=None):
-    """Run the experiment with the command line's options, or with those of `argv`."""
-    parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    vgg16.add_option(parser)
-    images.add_preprocessing_option(parser)
-    add_options(parser)
-    distribution.add_option(parser)
-    arguments = parser.parse_args(argv)
+def main(arguments):
+    """Run the experiment with the options that parse() returned."""
     strategy = distribution.strategy(arguments)
-    folders.settle(arguments, writes=distribution.is_chief(strategy))
-    preprocessing = images.PREPROCESSINGS[arguments.preprocessing]
+    preprocessing = recipes.PREPROCESSINGS[arguments.preprocessing]
     approaches = {
         name: value
         for name, value in vars(arguments).items()
-        if name in APPROACHES and value != parser.get_default(name)
+        if name in APPROACHES and value != APPROACHES[name]
     }
     frozen_layers = FROZEN_LAYERS_BUT_TWO_BLOCKS if arguments.one_more_block else FROZEN_LAYERS
 
     # prepare data augmentation configuration
-    augmentation = images.augmentation(
+    augmentation = recipes.augmentation(
         arguments.recipe,
         shear_range=SHEAR_RANGE,
         zoom_range=ZOOM_RANGE,
@@ -199,10 +216,10 @@ def main(argv=None):
 
     top_model_weights_path = arguments.weights / "bottleneck_fc_model.weights.h5"
     top = runs.read_model_record(top_model_weights_path, remedy(arguments))
-    check_top_model(top_model_weights_path, top, arguments, data)
+    precision = runs.set_precision(arguments.precision)
+    check_top_model(top_model_weights_path, top, arguments, precision, data)
 
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
-    keras.config.set_dtype_policy(arguments.precision)
     with strategy.scope():
         base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
     base_description = vgg16.describe(base, vgg16_weights)
@@ -236,7 +253,7 @@ def main(argv=None):
                 "class_indices": validation_generator.class_indices,
                 "image_size": list(IMAGE_SIZE),
                 "preprocessing": preprocessing,
-                "precision": arguments.precision,
+                "precision": precision,
                 "frozen_layers": frozen_layers,
                 **base_description,
                 "photos": data["validation"],
@@ -282,4 +299,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, arguments)

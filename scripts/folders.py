@@ -6,6 +6,7 @@ latter is divided here, by symbolic links.
 
 import fcntl
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -22,33 +23,59 @@ NOTE = "photos.txt"  # in a folder of weights: the path of the photos
 VALIDATION_SHARE = 0.2  # of the photos of each class, where the folder does not say which
 SPLIT_SEED = 0  # not the run's, so that runs with other seeds are tested on the same photos
 
+# What TF_CONFIG looks like.
+TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
-def settle(arguments, writes=True):
-    """Complete the arguments of runs.argument_parser(): where the photos and the weights are.
+
+def settle(arguments):
+    """Complete the arguments of parsers.experiment(): whose photos, and which weights.
 
     Sets `weights`, if it was not given, to weights/ for data/ and to weights/NAME for another
     folder NAME, and `photos` to the folder that holds train/CLASS/ and validation/CLASS/:
     `data`, or links to it. Returns the arguments. Raises InputError where there are no
     photos, or where the weights' folder has the outputs of other photos.
 
-    writes: whether this process writes to the weights' folder; one worker of several does.
+    Of several workers, only the chief claims the weights' folder.
     """
     data = arguments.data
+    together = getattr(arguments, "distribute", False)
     if not data.is_dir():
         raise InputError(
             f"{data}: no such folder; run `make data`, or give --data a folder "
             "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
         )
     arguments.weights = arguments.weights or default_weights(data)
-    if writes:
+    if not together or workers()[1]:
         claim(arguments.weights, data)
     arguments.photos = data
     if not any((data / split).exists() for split in ("train", "validation")):
-        if getattr(arguments, "distribute", False):  # who reads the links would not wait for them
+        if together:  # who reads the links would not wait for them
             raise InputError(f"{data}: --distribute takes folders with train/ and validation/ only")
         arguments.photos = arguments.weights / "split"
         divide(data, arguments.photos)
     return arguments
+
+
+def workers():
+    """How many workers, the chief included, TF_CONFIG names, and whether this is the chief.
+
+    The chief is the one that writes: the one of that name, else the first worker. Without
+    TF_CONFIG, (1, True). Raises InputError for a TF_CONFIG that can't be used.
+    """
+    text = os.environ.get("TF_CONFIG")
+    if text is None:
+        return 1, True
+    try:
+        cluster, task = (json.loads(text)[name] for name in ("cluster", "task"))
+        if cluster.keys() <= {"chief", "worker"} and task["index"] in range(
+            len(cluster[task["type"]])
+        ):
+            first = ("chief" if "chief" in cluster else "worker", 0)
+            count = sum(len(addresses) for addresses in cluster.values())
+            return count, (task["type"], task["index"]) == first
+    except (ValueError, LookupError, TypeError, AttributeError):
+        pass
+    raise InputError(f"TF_CONFIG: expected {TF_CONFIG}, found {text}")
 
 
 def default_weights(data):

@@ -22,23 +22,8 @@ from tensorflow.keras.preprocessing import image as keras_image
 from tensorflow.keras.preprocessing.image import Iterator
 
 import files
+import recipes
 from cli import InputError
-
-# What the article's networks are fed with. Stored with the weights, so that a photo
-# can be prepared in the same way wherever they are used.
-PREPROCESSING = {
-    "color_mode": "rgb",
-    "rescale": 1.0 / 255,  # the article's choice, also for VGG16, which was trained otherwise
-    "interpolation": "nearest",  # of the resizing; Keras's default, then and now
-    "keep_aspect_ratio": False,
-}
-
-# What VGG16 was trained on: BGR in 0..255 less ImageNet's mean colour. The mode is that of
-# keras.applications.imagenet_utils.preprocess_input.
-IMAGENET_PREPROCESSING = {**PREPROCESSING, "rescale": 1.0, "mode": "caffe"}
-PREPROCESSINGS = {"rescaled": PREPROCESSING, "imagenet": IMAGENET_PREPROCESSING}
-
-FILL_MODE = "nearest"  # ImageDataGenerator's default, then and now
 
 # Bytes of decoded photos that a generator keeps: 15,900 photos of 150×150 pixels, more than
 # the article needs. The photos beyond are decoded anew in each epoch.
@@ -46,88 +31,28 @@ PHOTO_CACHE = 2**30
 
 FEW_PHOTOS = 10  # of a class; with fewer, a note is printed
 
-# What the article's augmentation constants meant to Keras 1.0.4, and mean today. Of the shear:
-# then in radians, in degrees since Keras 2.1.3 (keras PR 8868). On a picture 150 pixels high,
-# 0.2 moved a corner by 14.8 pixels; now it moves it by 0.26. Of the interpolation: then the
-# affine transform took the nearest pixel, now it interpolates between four.
-SHEAR_UNIT = {"faithful": "radians", "as-printed": "degrees"}
-INTERPOLATION_ORDER = {"faithful": 0, "as-printed": 1}
 
-# "faithful": the article's constants mean what they meant in 2016; "as-printed": what they mean
-# today. The others tell what each change costs: faithful but for one of them, as it is today.
-CHANGES = ("shear", "interpolation", "epsilon")  # epsilon: see scratch.py
-RECIPES = ("faithful", "as-printed", *(f"as-printed-{change}" for change in CHANGES))
-
-
-def add_recipe_option(parser):
-    """The options that choose one of RECIPES."""
-    parser.add_argument(
-        "--recipe",
-        choices=RECIPES,
-        default="faithful",
-        metavar="NAME",
-        help=f"what the article's constants mean: of {', '.join(RECIPES)} (default: faithful, "
-        "what they meant in 2016)",
-    )
-    parser.add_argument(
-        "--as-printed",
-        dest="recipe",
-        action="store_const",
-        const="as-printed",
-        help="the same as --recipe as-printed: what they mean today",
-    )
-
-
-def add_preprocessing_option(parser):
-    """The option that chooses one of PREPROCESSINGS."""
-    parser.add_argument(
-        "--preprocessing",
-        choices=PREPROCESSINGS,
-        default="rescaled",
-        help="what VGG16 is fed with: rescaled, the article's RGB x 1/255, or imagenet, what it "
-        "was trained on: BGR with the mean subtracted (default: rescaled)",
-    )
-
-
-def meaning(recipe, change):
-    """Whether the recipe has one of CHANGES "as-printed" or "faithful"."""
-    return "as-printed" if recipe in ("as-printed", f"as-printed-{change}") else "faithful"
-
-
-def augmentation(recipe, shear_range, **ranges):
-    """Arguments of ImageDataGenerator for the article's augmentation constants.
-
-    recipe: one of RECIPES. shear_range: the article's number, in the recipe's unit.
-    ranges: those whose meaning has not changed: zoom_range, horizontal_flip, ...
-    """
-    if SHEAR_UNIT[meaning(recipe, "shear")] == "radians":
-        shear_range = float(np.degrees(shear_range))
-    return {
-        "shear_range": shear_range,
-        "interpolation_order": INTERPOLATION_ORDER[meaning(recipe, "interpolation")],
-        "fill_mode": FILL_MODE,
-        **ranges,
-    }
-
-
-def training_generator(folder, image_size, batch_size, augmentation, preprocessing=PREPROCESSING):
+def training_generator(
+    folder, image_size, batch_size, augmentation, preprocessing=recipes.PREPROCESSING
+):
     """Shuffled, augmented batches (photos, labels); the last one of an epoch may be smaller.
 
     folder: holds one subfolder a class. image_size: (height, width) in pixels.
-    augmentation: what augmentation() returned. preprocessing: a dict like PREPROCESSING.
+    augmentation: what recipes.augmentation() returned.
+    preprocessing: one of recipes.PREPROCESSINGS.
     Raises InputError for a bad folder.
     """
     datagen = _datagen(preprocessing, **augmentation)
     return _flow(datagen, folder, image_size, batch_size, preprocessing, True, shuffle=True)
 
 
-def validation_generator(folder, image_size, batch_size, preprocessing=PREPROCESSING):
+def validation_generator(folder, image_size, batch_size, preprocessing=recipes.PREPROCESSING):
     """Batches (photos, labels) in the order of the folder, not augmented."""
     datagen = _datagen(preprocessing)
     return _flow(datagen, folder, image_size, batch_size, preprocessing, True, shuffle=False)
 
 
-def in_order_generator(folder, image_size, batch_size, preprocessing=PREPROCESSING):
+def in_order_generator(folder, image_size, batch_size, preprocessing=recipes.PREPROCESSING):
     """Batches of photos without labels, in the order of the folder, not augmented.
 
     The labels in the same order are the generator's `targets`.

@@ -12,25 +12,46 @@ Interrupted, it goes on where it was when started again.
 import shutil
 from pathlib import Path
 
+import cli
+import folders
+import parsers
+
+# The experiments, and whose features of VGG16 they train on.
+EXPERIMENTS = {"best": "pooled_features", "bottleneck": "bottleneck_features", "scratch": None}
+PHOTOS_PER_CLASS = (25, 50, 100, 250, 500)
+DRAWS = 3
+EPOCHS, BATCH_SIZE = 50, 32  # the article's
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; see also folders.settle()."""
+    parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
+    parsers.add_vgg16(parser)
+    parser.add_argument(
+        "--draws",
+        type=cli.positive,
+        default=DRAWS,
+        metavar="N",
+        help="sets of photos of each size, from --seed on (default: %(default)s)",
+    )
+    return folders.settle(parser.parse_args(argv))
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
 import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
 import best
-import cli
 import crossval
 import files
-import folders
 import images
 import report
 import runs
 import vgg16
 from bottleneck import read_source, store_features
 from cli import InputError
-
-# The experiments, and whose features of VGG16 they train on.
-EXPERIMENTS = {"best": "pooled_features", "bottleneck": "bottleneck_features", "scratch": None}
-PHOTOS_PER_CLASS = (25, 50, 100, 250, 500)
-DRAWS = 3
 
 
 def draw(generator, photos_per_class, seed):
@@ -72,18 +93,8 @@ def hand_over_features(features, weights, folder, generators, everything, photos
         store_features(folder / path.name, np.load(path)[rows], source)
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = runs.argument_parser(__doc__, crossval.EPOCHS, crossval.BATCH_SIZE)
-    vgg16.add_option(parser)
-    parser.add_argument(
-        "--draws",
-        type=cli.positive,
-        default=DRAWS,
-        metavar="N",
-        help="sets of photos of each size, from --seed on (default: %(default)s)",
-    )
-    arguments = folders.settle(parser.parse_args(argv))
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     files.make_writable_folder(arguments.results)
     records = arguments.results / "label_efficiency.jsonl"
     generators = {
@@ -114,7 +125,7 @@ def main(argv=None):
                     "photos_per_class": photos_per_class,
                     "seed": seed,
                     "drawn_from": everything,
-                    "precision": arguments.precision,
+                    "precision": arguments.precision or runs.fastest_precision(),
                     "versions": runs.versions(),
                 }
                 if experiment == "best":
@@ -158,4 +169,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, arguments)

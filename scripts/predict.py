@@ -11,6 +11,65 @@ import io
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import cli
+import files
+import parsers
+from cli import InputError
+
+BATCH_SIZE = 32  # photos that go through the network at once
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`.
+
+    `photos` are those in the files and folders that it names, `models` what
+    parsers.find_models() found.
+    """
+    parser = parsers.model(__doc__)
+    parser.add_argument(
+        "photos", type=cli.path, nargs="+", metavar="PHOTO", help="photos, or folders of photos"
+    )
+    parser.add_argument(
+        "--top",
+        type=cli.positive,
+        default=1,
+        metavar="N",
+        help="tell the N most probable classes of each photo (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--csv",
+        type=cli.path,
+        metavar="FILE",
+        help="write them to this file, too, with the columns path, class, probability",
+    )
+    arguments = parser.parse_args(argv)
+    if arguments.csv:
+        files.check_output(arguments.csv)
+    arguments.photos = find_photos(arguments.photos)
+    arguments.models = parsers.find_models(arguments)
+    return arguments
+
+
+def find_photos(paths):
+    """The photos in these files and folders; folders with their subfolders, in order.
+
+    Raises InputError for what is not there, and where a folder has no photos.
+    """
+    photos = []
+    for path in paths:
+        found = files.photos_below(path) if path.is_dir() else [path]
+        if not found:
+            endings = ", ".join(files.PHOTO_ENDINGS)
+            raise InputError(f"{path}: no photos ({endings}) in this folder")
+        if not path.is_dir() and not path.exists() and not path.is_symlink():
+            raise InputError(f"{path}: no such photo or folder")
+        photos += found
+    return photos
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
 import backend  # noqa: F401  first, it sets Keras up
 import h5py
 import keras
@@ -18,67 +77,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-import cli
-import files
-import folders
 import images
+import recipes
 import runs
 import vgg16
-from cli import InputError
-
-BATCH_SIZE = 32  # photos that go through the network at once
-BEST_FIRST = (  # which model is taken if none is named: by the accuracies in the README
-    "best.weights.h5",
-    "fine_tuned.weights.h5",
-    "bottleneck_fc_model.weights.h5",
-    "first_try.weights.h5",
-)
-
-
-def argument_parser(description):
-    """The options that choose a model, for the scripts that use one."""
-    parser = cli.ArgumentParser(description)
-    parser.add_argument(
-        "--model",
-        type=cli.path,
-        metavar="FILE",
-        help="a .weights.h5 file that one of the scripts wrote (default: the first of "
-        f"{', '.join(BEST_FIRST)} that there is in the weights' folder)",
-    )
-    parser.add_argument(
-        "--data",
-        type=cli.path,
-        default=folders.DATA,
-        metavar="FOLDER",
-        help="the photos that the model was trained on, which tells the weights' folder "
-        "(default: data)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=cli.path,
-        metavar="FOLDER",
-        help="where the model is (default: weights, for another --data than data weights/NAME)",
-    )
-    vgg16.add_option(parser)
-    return parser
-
-
-def find_models(arguments):
-    """The paths of the models at hand, the best first; only the one that is named, if one is.
-
-    arguments: argument_parser()'s. Raises InputError if there is none, or if those in the
-    data set's folder of weights are another data set's.
-    """
-    if arguments.model:
-        return [arguments.model]
-    default = folders.default_weights(arguments.data)
-    weights = arguments.weights or default
-    if weights.resolve() == default.resolve():  # make names it, too
-        folders.check_owner(weights, arguments.data)
-    found = [weights / name for name in BEST_FIRST if (weights / name).exists()]
-    if not found:
-        raise InputError(f"{weights}: no model there yet; `make scratch` makes the first")
-    return found
 
 
 def load(path, vgg16_weights=None):
@@ -94,7 +96,7 @@ def load(path, vgg16_weights=None):
             model = keras.models.model_from_json(file["about/architecture"][()])
         model.load_weights(path)
         image_size = tuple(record["image_size"])
-        needed = {"experiment", "class_indices", *images.PREPROCESSING}
+        needed = {"experiment", "class_indices", *recipes.PREPROCESSING}
         if missing := needed - {*record, *record["preprocessing"]}:
             raise KeyError(", ".join(sorted(missing)))
         units, _ = images.output(len(record["class_indices"]))
@@ -122,23 +124,6 @@ def load(path, vgg16_weights=None):
 def class_names(record):
     """The names of a model's classes, in the order of its answers."""
     return sorted(record["class_indices"], key=record["class_indices"].get)
-
-
-def find_photos(paths):
-    """The photos in these files and folders; folders with their subfolders, in order.
-
-    Raises InputError for what is not there, and where a folder has no photos.
-    """
-    photos = []
-    for path in paths:
-        found = files.photos_below(path) if path.is_dir() else [path]
-        if not found:
-            endings = ", ".join(files.PHOTO_ENDINGS)
-            raise InputError(f"{path}: no photos ({endings}) in this folder")
-        if not path.is_dir() and not path.exists() and not path.is_symlink():
-            raise InputError(f"{path}: no such photo or folder")
-        photos += found
-    return photos
 
 
 def predict(model, record, photos, batch_size=BATCH_SIZE):
@@ -194,30 +179,10 @@ def _read(path, record):
     return (None, problem) if problem else (decoded[0], None)
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = argument_parser(__doc__)
-    parser.add_argument(
-        "photos", type=cli.path, nargs="+", metavar="PHOTO", help="photos, or folders of photos"
-    )
-    parser.add_argument(
-        "--top",
-        type=cli.positive,
-        default=1,
-        metavar="N",
-        help="tell the N most probable classes of each photo (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--csv",
-        type=cli.path,
-        metavar="FILE",
-        help="write them to this file, too, with the columns path, class, probability",
-    )
-    arguments = parser.parse_args(argv)
-    if arguments.csv:
-        files.check_output(arguments.csv)
-    photos = find_photos(arguments.photos)
-    path, *_ = find_models(arguments)
+def main(arguments):
+    """Run the script with the options that parse() returned."""
+    photos = arguments.photos
+    path, *_ = arguments.models
     model, record = load(path, arguments.vgg16_weights)
     names = class_names(record)
     print(f"{path}: {record['experiment']}, {', '.join(names)}", file=sys.stderr)
@@ -248,4 +213,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="nothing was written")
+    cli.run(main, arguments, after_interrupt="nothing was written")

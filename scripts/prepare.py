@@ -108,7 +108,7 @@ def members(source, work):
         paths = sorted(path for path in source.rglob("*") if path.is_file())
         inside = {path.relative_to(source).as_posix(): path.read_bytes for path in paths}
         inner = [path for path in paths if path.name == "train.zip"]
-        if inner and not any(parse(name) for name in inside):
+        if inner and not any(class_and_number(name) for name in inside):
             with members(inner[0], work) as inside:
                 yield inside
         else:
@@ -151,11 +151,11 @@ def check_member(source, info):
     if info.flag_bits & 1:
         raise InputError(f"{source}: its member {name!r} is encrypted; unpack it first")
     largest = LARGEST_TRAIN_ZIP if path.name == "train.zip" else LARGEST_PHOTO
-    if (path.name == "train.zip" or parse(name)) and info.file_size > largest:
+    if (path.name == "train.zip" or class_and_number(name)) and info.file_size > largest:
         raise InputError(f"{source}: refused, its member {name!r} has {info.file_size} bytes")
 
 
-def parse(name):
+def class_and_number(name):
     """(class, number) of a photo's path in one of the known layouts, or None."""
     match = KAGGLE_NAME.search(name) or MICROSOFT_NAME.search(name)
     return (match[1].lower(), int(match[2])) if match else None
@@ -187,8 +187,8 @@ def choose(source, inside, manifest):
     """
     photos = {}
     for name, read in inside.items():
-        if parse(name):
-            photos.setdefault(parse(name), []).append((name, read))
+        if key := class_and_number(name):
+            photos.setdefault(key, []).append((name, read))
     if not photos:
         raise InputError(
             f"{source}: no cats and dogs of Kaggle's, Microsoft's or Google's archive in there "
@@ -341,8 +341,8 @@ def tell(report, output):
     print(f"All names: {output / 'photos.json'}")
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
+def parse(argv=None):
+    """The command line's options, or those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument("archive", type=cli.path, nargs="?", metavar="ARCHIVE")
     parser.add_argument(
@@ -352,7 +352,11 @@ def main(argv=None):
         metavar="FOLDER",
         help="folder to fill (default: data)",
     )
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     archive = arguments.archive
     if install(arguments.output) and archive is None:
         tell(json.loads((arguments.output / "photos.json").read_text()), arguments.output)
@@ -368,4 +372,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(lambda: main(parse()))

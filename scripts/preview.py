@@ -7,15 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
-import backend  # noqa: F401  first, it sets Keras up
-import keras
-import numpy as np
 from PIL import Image, ImageOps
-from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
 import cli
 import files
-import images
+import parsers
 from cli import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -32,10 +28,62 @@ ZOOM_RANGE = 0.2
 COLUMNS, THUMBNAIL = 5, (240, 200)  # of the contact sheet; width and height in pixels
 
 
+def parse(argv=None):
+    """The command line's options, or those of `argv`; `photo` is a whole one."""
+    parser = cli.ArgumentParser(__doc__)
+    parser.add_argument(
+        "photo",
+        type=cli.path,
+        nargs="?",
+        default=ROOT / "data" / "train",
+        metavar="PHOTO",
+        help="the photo to augment, or a folder whose first photo it shall be "
+        "(default: data/train, and so the article's cats/cat.0.jpg)",
+    )
+    parser.add_argument(
+        "--output",
+        type=cli.path,
+        default=ROOT / "preview",
+        metavar="FOLDER",
+        help="folder for the pictures; an earlier preview in it is replaced (default: preview)",
+    )
+    parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="(default: 0)")
+    parsers.add_recipe(parser)
+    arguments = parser.parse_args(argv)
+    if arguments.photo.is_dir():
+        arguments.photo = next(iter(files.photos_below(arguments.photo)), arguments.photo)
+    if not arguments.photo.is_file():
+        raise InputError(f"{arguments.photo}: no photo there; run `make data`, or name one")
+    files.photo_digests([arguments.photo])  # is it a photo?
+    output = arguments.output
+    if output.exists() and not is_preview(output):
+        raise InputError(f"{output}: exists and is not just a preview; name another folder")
+    files.make_writable_folder(output.parent)
+    return arguments
+
+
+def is_preview(folder):
+    """Whether a folder holds a preview and nothing else, so that it may be replaced."""
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    others = {name for name in names if not re.fullmatch(r".+_\d\d\.jpg", name)}
+    return others == {"contact_sheet.jpg"}
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import keras
+import numpy as np
+from tensorflow.keras.preprocessing.image import ImageDataGenerator
+
+import recipes
+
+
 def preview(photo, folder, recipe, seed):
     """Write PICTURES augmented versions of a photo to a folder. Returns their paths."""
     datagen = ImageDataGenerator(
-        **images.augmentation(
+        **recipes.augmentation(
             recipe,
             shear_range=SHEAR_RANGE,
             rotation_range=ROTATION_RANGE,
@@ -55,13 +103,6 @@ def preview(photo, folder, recipe, seed):
     return paths
 
 
-def is_preview(folder):
-    """Whether a folder holds a preview and nothing else, so that it may be replaced."""
-    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
-    others = {name for name in names if not re.fullmatch(r".+_\d\d\.jpg", name)}
-    return others == {"contact_sheet.jpg"}
-
-
 def contact_sheet(paths):
     """One picture of all these pictures, in rows of COLUMNS."""
     width, height = THUMBNAIL
@@ -75,39 +116,9 @@ def contact_sheet(paths):
     return sheet
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
-    parser = cli.ArgumentParser(__doc__)
-    parser.add_argument(
-        "photo",
-        type=cli.path,
-        nargs="?",
-        default=ROOT / "data" / "train",
-        metavar="PHOTO",
-        help="the photo to augment, or a folder whose first photo it shall be "
-        "(default: data/train, and so the article's cats/cat.0.jpg)",
-    )
-    parser.add_argument(
-        "--output",
-        type=cli.path,
-        default=ROOT / "preview",
-        metavar="FOLDER",
-        help="folder for the pictures; an earlier preview in it is replaced (default: preview)",
-    )
-    parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="(default: 0)")
-    images.add_recipe_option(parser)
-    arguments = parser.parse_args(argv)
-    photo = arguments.photo
-    if photo.is_dir():
-        photo = next(iter(files.photos_below(photo)), photo)
-    if not photo.is_file():
-        raise InputError(f"{photo}: no photo there; run `make data`, or name one")
-    files.photo_digests([photo])  # is it a photo?
-
-    output = arguments.output
-    if output.exists() and not is_preview(output):
-        raise InputError(f"{output}: exists and is not just a preview; name another folder")
-    files.make_writable_folder(output.parent)
+def main(arguments):
+    """Run the script with the options that parse() returned."""
+    photo, output = arguments.photo, arguments.output
     partial = output.with_name(f".partial-{output.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -119,4 +130,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="nothing was replaced")
+    cli.run(main, arguments, after_interrupt="nothing was replaced")

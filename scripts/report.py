@@ -611,8 +611,8 @@ def report(ours, others, articles, crossval, photos, fewer, choice):
     return "\n\n".join(parts) + "\n"
 
 
-def main(argv=None):
-    """Run the script with the command line's options, or with those of `argv`."""
+def parse(argv=None):
+    """The command line's options, or those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument(
         "--results",
@@ -634,7 +634,11 @@ def main(argv=None):
         metavar="FOLDER",
         help="where the article's photos are, to show some of them (default: data)",
     )
-    arguments = parser.parse_args(argv)
+    return parser.parse_args(argv)
+
+
+def main(arguments):
+    """Run the script with the options that parse() returned."""
     results = arguments.results / "runs.jsonl"
     records = files.read_records(results)
     if not records:
@@ -707,4 +711,4 @@ def write(arguments, ours, others, manifest):
 
 
 if __name__ == "__main__":
-    cli.run(main, after_interrupt="nothing was replaced")
+    cli.run(lambda: main(parse()), after_interrupt="nothing was replaced")

@@ -20,14 +20,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-import cli
 import distribution
 import files
 import folders
-import images
 from cli import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pillow", "h5py")
 
 
@@ -39,69 +36,6 @@ STARTED = _now()  # of the script
 
 # A bar that moves on a terminal, one line an epoch in a log file.
 VERBOSE = 1 if sys.stdout.isatty() else 2
-
-
-def argument_parser(description, epochs, batch_size):
-    """The options that the three experiments have in common.
-
-    epochs: None for a model that is trained in one step, without any of the article's constants.
-    """
-    parser = cli.ArgumentParser(description)
-    parser.add_argument(
-        "--data",
-        type=cli.path,
-        default=folders.DATA,
-        metavar="FOLDER",
-        help="folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone, of which a "
-        "fifth is then to validate on (default: data)",
-    )
-    parser.add_argument(
-        "--batch-size",
-        type=cli.positive,
-        default=batch_size,
-        metavar="N",
-        help="photos a gradient step, or that go through VGG16 at once (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--seed",
-        type=cli.seed,
-        default=0,
-        metavar="N",
-        help="of initial weights, order, augmentation and dropout (default: %(default)s)",
-    )
-    if epochs is None:
-        parser.set_defaults(epochs=1, recipe="best")
-    else:
-        parser.add_argument(
-            "--epochs",
-            type=cli.positive,
-            default=epochs,
-            metavar="N",
-            help="passes over the training photos (default: %(default)s)",
-        )
-        images.add_recipe_option(parser)
-    parser.add_argument(
-        "--precision",
-        choices=("float32", "mixed_bfloat16"),
-        default=fastest_precision(),
-        help="of what the README says is computed in bfloat16 where the processor can "
-        "(default here: %(default)s)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=cli.path,
-        metavar="FOLDER",
-        help="where weights and features are written and read (default: weights, for another "
-        "--data than data weights/NAME)",
-    )
-    parser.add_argument(
-        "--results",
-        type=cli.path,
-        default=ROOT / "results",
-        metavar="FOLDER",
-        help="where the run is added to runs.jsonl (default: results)",
-    )
-    return parser
 
 
 def fastest_precision():
@@ -121,6 +55,13 @@ def fastest_precision():
     return "mixed_bfloat16" if fast else "float32"
 
 
+def set_precision(given):
+    """Have Keras compute in this dtype policy, in the fastest for None. Returns its name."""
+    precision = given or fastest_precision()
+    keras.config.set_dtype_policy(precision)
+    return precision
+
+
 class Run(keras.callbacks.Callback):
     """One training: seeds every epoch, keeps the last whole one, and is recorded at its end.
 
@@ -130,7 +71,7 @@ class Run(keras.callbacks.Callback):
     weights it belongs to, and it is replaced in one step.
 
     settings: what decides the outcome beside the arguments and the model; JSON values.
-    arguments: of argument_parser().
+    arguments: of parsers.experiment().
     model: compiled. train_generator: its order is drawn anew at the start of every epoch.
 
     Two runs with the same settings, model and package versions are the same run, so
@@ -151,7 +92,7 @@ class Run(keras.callbacks.Callback):
             "seed": arguments.seed,
             "epochs": arguments.epochs,
             "batch_size": arguments.batch_size,
-            "precision": arguments.precision,
+            "precision": keras.config.dtype_policy().name,
             **settings,
             **distribution.describe(self.strategy),
             "optimizer": model.optimizer.get_config() if model.compiled else None,
@@ -373,7 +314,7 @@ def commit():
     try:
         commit, changes = (
             subprocess.run(
-                ["git", "-C", ROOT, *command], capture_output=True, text=True, check=True
+                ["git", "-C", folders.ROOT, *command], capture_output=True, text=True, check=True
             ).stdout.strip()
             for command in (
                 ["rev-parse", "--short=12", "HEAD"],

@@ -6,28 +6,38 @@ results/runs.jsonl. The article reports a validation accuracy of 0.79-0.81.
 Interrupted, it goes on from its last whole epoch when started again.
 """
 
-import backend  # noqa: F401  first, it sets Keras up
-import keras
-from keras import layers
-
 import cli
-import distribution
 import folders
-import images
-import runs
+import parsers
 
 IMAGE_SIZE = (150, 150)  # height and width; other shapes are squeezed into it, as in 2016
 EPOCHS = 50  # "a number that was picked arbitrarily", says the article
 BATCH_SIZE = 32  # the article's; only the code's edit of 2017 says 16
 
-# The article's augmentation; images.py tells what became of its meaning.
+# The article's augmentation; recipes.py tells what became of its meaning.
 SHEAR_RANGE = 0.2
 ZOOM_RANGE = 0.2
 HORIZONTAL_FLIP = True
 
-# RMSprop divided by sqrt(a) + 1e-8 in 2016 and divides by sqrt(a + epsilon) today,
-# where Keras's default epsilon is 1e-7: 30,000 times as much for a parameter at rest.
-RMSPROP_EPSILON = {"faithful": 1e-16, "as-printed": 1e-7}
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`; see also folders.settle()."""
+    parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
+    parsers.add_distribute(parser)
+    return folders.settle(parser.parse_args(argv))
+
+
+if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
+    arguments = cli.run(parse)
+
+import backend  # noqa: F401  first, it sets Keras up
+import keras
+from keras import layers
+
+import distribution
+import images
+import recipes
+import runs
 
 
 def build_model(image_size, classes=2):
@@ -62,16 +72,12 @@ def build_model(image_size, classes=2):
 
 
 @distribution.tells_of_lost_workers
-def main(argv=None):
-    """Run the experiment with the command line's options, or with those of `argv`."""
-    parser = runs.argument_parser(__doc__, EPOCHS, BATCH_SIZE)
-    distribution.add_option(parser)
-    arguments = parser.parse_args(argv)
+def main(arguments):
+    """Run the experiment with the options that parse() returned."""
     strategy = distribution.strategy(arguments)
-    folders.settle(arguments, writes=distribution.is_chief(strategy))
 
     # this is the augmentation configuration we will use for training
-    augmentation = images.augmentation(
+    augmentation = recipes.augmentation(
         arguments.recipe,
         shear_range=SHEAR_RANGE,
         zoom_range=ZOOM_RANGE,
@@ -86,12 +92,12 @@ def main(argv=None):
     )
     data = images.describe(train_generator, validation_generator)
 
-    keras.config.set_dtype_policy(arguments.precision)
+    runs.set_precision(arguments.precision)
     keras.utils.set_random_seed(arguments.seed)
     classes = train_generator.num_classes
     with strategy.scope():
         model = build_model(IMAGE_SIZE, classes)
-        epsilon = RMSPROP_EPSILON[images.meaning(arguments.recipe, "epsilon")]
+        epsilon = recipes.rmsprop_epsilon(arguments.recipe)
         optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
         loss = images.loss(classes)  # for two classes, binary_crossentropy
         model.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
@@ -100,7 +106,7 @@ def main(argv=None):
         {
             "experiment": "scratch",
             "image_size": IMAGE_SIZE,
-            "preprocessing": images.PREPROCESSING,
+            "preprocessing": recipes.PREPROCESSING,
             "augmentation": augmentation,
             "class_indices": train_generator.class_indices,
             "data": data,
@@ -124,4 +130,4 @@ def main(argv=None):
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    cli.run(main, arguments)

@@ -21,16 +21,6 @@ IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8db
 LINK = "vgg16.h5"  # in the weights folder: remembers the last file that was given
 
 
-def add_option(parser):
-    """The option of the scripts that need VGG16."""
-    parser.add_argument(
-        "--vgg16-weights",
-        metavar="FILE",
-        help='VGG16\'s weights without its top; "imagenet" downloads them, "random" does without '
-        "(default: the file given last, else imagenet)",
-    )
-
-
 def weights_file(given, folder):
     """The weights to use: those given, else the file given last, else "imagenet".
 

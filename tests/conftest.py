@@ -1,29 +1,57 @@
 """Drawings to test on, and scripts run as a user would, but in this process."""
 
 import contextlib
+import gc
+import importlib
 import json
 import resource
+import subprocess
 import sys
+import types
 import zipfile
+from pathlib import Path
 
 import backend  # noqa: F401  first, it sets Keras up
 import best
 import bottleneck
 import cli
+import crossval
 import draw
 import finetune
 import folders
 import keras
 import pytest
 import scratch
+import small
 
-SMALL = (48, 48)  # VGG16 needs 32; ten times as fast as the article's 150
+SMALL = small.SIZE
+SCRIPTS = Path(cli.__file__).parent
+SIZES = {script: script.IMAGE_SIZE for script in (scratch, bottleneck, finetune)}  # the article's
 
 
 @pytest.fixture(autouse=True)
 def float32():
     """Scripts set the policy of their precision; each test starts with Keras's default."""
     keras.config.set_dtype_policy("float32")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def small_experiments():
+    """The article's experiments on SMALL photos with a small VGG16."""
+    small.shrink(scratch, bottleneck, finetune, best)
+
+
+@pytest.fixture
+def whole_vgg16(monkeypatch):
+    monkeypatch.setattr(keras.applications, "VGG16", small.VGG16)
+    yield
+    gc.collect()  # 60 MB each
+
+
+@pytest.fixture
+def whole_photos(monkeypatch):
+    for script, size in SIZES.items():
+        monkeypatch.setattr(script, "IMAGE_SIZE", size)
 
 
 @pytest.fixture(scope="session")
@@ -45,10 +73,17 @@ def data(drawings, tmp_path):
 
 
 @pytest.fixture
-def small(monkeypatch):
-    """The experiments at SMALL size."""
-    for script in scratch, bottleneck, finetune:
-        monkeypatch.setattr(script, "IMAGE_SIZE", SMALL)
+def scripts_in_this_process():
+    """What crossval.py and label_efficiency.py start as processes, which would take seconds."""
+
+    def run(command):
+        script = importlib.import_module(Path(command[1]).stem)
+        script.main(script.parse([str(option) for option in command[2:]]))
+        return subprocess.CompletedProcess(command, 0)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(crossval, "subprocess", types.SimpleNamespace(run=run))
+        yield patch
 
 
 class Workplace:
@@ -58,16 +93,23 @@ class Workplace:
         self.weights, self.results, self.data = folder / "weights", folder / "results", data
         self.monkeypatch, self.capsys = monkeypatch, capsys
 
+    @property
+    def folders(self):
+        """As options, for a script that starter() runs."""
+        return ["--data", self.data, "--weights", self.weights, "--results", self.results]
+
     def status(self, script, *options):
         """Run a script's main() as its command line would, and return its exit status."""
-        arguments = ["--data", self.data, "--weights", self.weights, "--results", self.results]
+        arguments = self.folders
+        if "--precision" not in options:  # the same on every processor
+            arguments += ["--precision", "float32"]
         if script in (bottleneck, finetune, best) and "--vgg16-weights" not in options:
             arguments += ["--vgg16-weights", "random"]
         command = [f"{script.__name__}.py", *map(str, [*arguments, *options])]
         self.monkeypatch.setattr(sys, "argv", command)
         keras.utils.clear_session()  # layers are named and numbered as in a process of their own
         try:
-            cli.run(script.main)
+            cli.run(lambda: script.main(script.parse()))
         except SystemExit as stop:
             return stop.code
         finally:  # as at the end of a process of its own
@@ -95,8 +137,71 @@ class Workplace:
 
 
 @pytest.fixture
-def workplace(tmp_path, drawings, small, monkeypatch, capsys):
+def workplace(tmp_path, drawings, monkeypatch, capsys):
     return Workplace(tmp_path, drawings, monkeypatch, capsys)
+
+
+# A process that has TensorFlow imported, and forks for each script that is started in it. Reads
+# a JSON object a line: code, argv, environment, output, and seconds, after which it is killed.
+STARTER = f"""
+import json, os, signal, sys, time
+sys.path[:0] = {[str(SCRIPTS), str(Path(__file__).parent)]!r}
+import backend, best, bottleneck, cli, finetune, images, predict, runs, scratch, small
+small.shrink(best, bottleneck, finetune, scratch)
+for line in sys.stdin:
+    job = json.loads(line)
+    child = os.fork()
+    if child == 0:
+        break
+    started = time.monotonic()
+    while not os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+        if time.monotonic() - started > job["seconds"]:
+            os.kill(child, signal.SIGKILL)
+            break
+        time.sleep(0.002)
+    _, status = os.waitpid(child, 0)
+    print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - started]), flush=True)
+else:
+    sys.exit()
+os.setsid()
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
+output = os.open(job["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+os.dup2(output, 1)
+os.dup2(output, 2)
+os.environ |= job["environment"]
+sys.argv = job["argv"]
+script = globals()[sys.argv[0].removesuffix(".py")]
+exec(job["code"])
+cli.run(lambda: script.main(script.parse()))
+"""
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory):
+    """Run a small script in a process of its own: its exit status, seconds, and output.
+
+    Called with the script's name and options. code: Python to run first, which knows the
+    scripts and `script`, this one. seconds: it is killed after so many.
+    """
+    process = subprocess.Popen(
+        [sys.executable, "-c", STARTER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    output = tmp_path_factory.mktemp("starter") / "output"
+
+    def start(script, *options, code="", seconds=60, **environment):
+        argv = [f"{script}.py", *map(str, options)]
+        job = {"code": code, "argv": argv, "environment": environment, "seconds": seconds}
+        process.stdin.write(json.dumps({**job, "output": str(output)}) + "\n")
+        process.stdin.flush()
+        status, took = json.loads(process.stdout.readline())
+        return status, took, output.read_text(errors="replace")
+
+    yield start
+    process.stdin.close()
+    assert process.wait(10) == 0
 
 
 @contextlib.contextmanager

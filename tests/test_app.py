@@ -32,6 +32,7 @@ import draw
 import finetune
 import gradcam
 import keras
+import parsers
 import numpy as np
 import predict
 import pytest
@@ -56,28 +57,25 @@ def train(data, folder, epochs, *options, vgg16_weights="random"):
         own = [] if script is best else ["--epochs", epochs[script]]
         own += [] if script is scratch else ["--vgg16-weights", vgg16_weights]
         places = ["--data", data, "--weights", folder, "--results", folder]
-        script.main([str(option) for option in [*places, *own, *options]])
+        script.main(script.parse([str(option) for option in [*places, *own, *options]]))
 
 
 @pytest.fixture(scope="module")
 def folders(drawings, tmp_path_factory):
     """Models of two classes in mixed_bfloat16, and of three, among them "a_b *c*", in float32."""
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        for script, _ in EXPERIMENTS.values():
-            monkeypatch.setattr(script, "IMAGE_SIZE", SMALL)
-        epochs = dict.fromkeys((scratch, bottleneck, finetune), 1)
-        two = tmp_path_factory.mktemp("two")
-        train(drawings, two, epochs, "--precision", "mixed_bfloat16")
-        data = tmp_path_factory.mktemp("data") / "three"
-        for number in range(30):
-            path = data / ("cat", "dog", "a_b *c*")[number % 3] / f"{number}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            random = draw.random.Random(number)
-            kind = path.parent.name
-            picture = draw.drawing(kind, random) if "*" not in kind else draw.background(random)
-            picture.save(path)
-        three = tmp_path_factory.mktemp("three")
-        train(data, three, epochs, "--precision", "float32")
+    epochs = dict.fromkeys((scratch, bottleneck, finetune), 1)
+    two = tmp_path_factory.mktemp("two")
+    train(drawings, two, epochs, "--precision", "mixed_bfloat16")
+    data = tmp_path_factory.mktemp("data") / "three"
+    for number in range(30):
+        path = data / ("cat", "dog", "a_b *c*")[number % 3] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        random = draw.random.Random(number)
+        kind = path.parent.name
+        picture = draw.drawing(kind, random) if "*" not in kind else draw.background(random)
+        picture.save(path)
+    three = tmp_path_factory.mktemp("three")
+    train(data, three, epochs, "--precision", "float32")
     keras.config.set_dtype_policy("float32")
     return {2: two, 3: three}
 
@@ -87,8 +85,8 @@ def models(folders):
     """{number of classes: the page's models}."""
     loaded = {}
     for classes, folder in folders.items():
-        arguments = predict.argument_parser("").parse_args(["--weights", str(folder)])
-        loaded[classes] = app.load(predict.find_models(arguments), "random")
+        arguments = parsers.model("").parse_args(["--weights", str(folder)])
+        loaded[classes] = app.load(parsers.find_models(arguments), "random")
     return loaded
 
 
@@ -281,7 +279,7 @@ def refusal(monkeypatch, capsys, *options):
     """The one line with which the script refuses."""
     monkeypatch.setattr(sys, "argv", ["app.py", *map(str, options)])
     with pytest.raises(SystemExit) as stop:
-        cli.run(app.main)
+        cli.run(lambda: app.main(app.parse()))
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2
     return line
@@ -291,7 +289,7 @@ def test_without_streamlit_there_is_help_and_one_line(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "streamlit", None)
     assert "`make app` installs it" in refusal(monkeypatch, capsys)
     with pytest.raises(SystemExit) as stop:
-        app.main(["--help"])
+        app.parse(["--help"])
     assert stop.value.code == 0
 
 

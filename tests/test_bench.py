@@ -19,6 +19,9 @@ from cli import InputError
 ROOT = Path(__file__).parent.parent
 
 
+pytestmark = pytest.mark.usefixtures("whole_vgg16", "whole_photos")
+
+
 def shapes(weights):
     return [tuple(weight.shape) for weight in weights]
 

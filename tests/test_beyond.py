@@ -13,10 +13,10 @@ import h5py
 import images
 import keras
 import label_efficiency
+import parsers
 import numpy as np
 import pytest
 import report
-import runs
 import vgg16
 from conftest import SMALL
 
@@ -33,8 +33,7 @@ def features():
 
 
 @pytest.fixture
-def small_best(monkeypatch):
-    monkeypatch.setattr(best, "IMAGE_SIZE", SMALL)
+def small_choice(monkeypatch):
     monkeypatch.setattr(choose, "IMAGE_SIZES", (32, 48))
 
 
@@ -98,7 +97,7 @@ def test_vgg16_is_fed_as_it_was_trained(drawings):
     np.testing.assert_array_equal(generator[1], expected)
 
 
-def test_best_is_one_model_from_pixels_to_the_recorded_probability(workplace, small_best):
+def test_best_is_one_model_from_pixels_to_the_recorded_probability(workplace):
     record = workplace.run(best)
     path = workplace.weights / "best.weights.h5"
     with h5py.File(path) as file:
@@ -109,13 +108,19 @@ def test_best_is_one_model_from_pixels_to_the_recorded_probability(workplace, sm
         workplace.data / "validation", about["image_size"], 5, about["preprocessing"]
     )
     answers = model.predict(generator, verbose=0)[:, 0]
-    np.testing.assert_allclose(answers, record["val_probabilities"], atol=2e-5)
+    # Batches of other sizes may be summed in another order: 13 convolutions of 9 places and 32
+    # filters at most. That rounding goes into an exponent, times 2 gamma; the similarities are
+    # weighted and added, and a sigmoid's slope is 1/4 at most.
+    rounding = np.finfo("float32").eps * np.sqrt(13 * 9 * 32)
+    weights = np.abs(model.layers[-1].layers[-1].kernel).sum()
+    bound = 2 * best.GAMMA * rounding * weights / 4  # 1e-3
+    np.testing.assert_allclose(answers, record["val_probabilities"], atol=bound)
     assert record["val_accuracy"] == np.mean((answers > 0.5) == generator.classes)
     loss = keras.losses.binary_crossentropy(generator.classes.astype("float32"), answers)
     assert record["history"]["val_loss"] == [pytest.approx(float(loss), abs=1e-4)]
 
 
-def test_best_does_the_same_with_every_seed_and_looks_once(workplace, small_best, capsys):
+def test_best_does_the_same_with_every_seed_and_looks_once(workplace, capsys):
     first = workplace.run(best)
     capsys.readouterr()
     second = workplace.run(best, "--seed", 1)
@@ -124,7 +129,7 @@ def test_best_does_the_same_with_every_seed_and_looks_once(workplace, small_best
     assert [len(runs) for runs in report.group([first, second])] == [2]
 
 
-def test_choosing_does_not_look_at_validation_photos(workplace, small_best, data, monkeypatch):
+def test_choosing_does_not_look_at_validation_photos(workplace, small_choice, data, monkeypatch):
     monkeypatch.setattr(choose, "GAMMAS", (1.0,))
     monkeypatch.setattr(choose, "RIDGES", (0.1, 1.0))
     shutil.rmtree(data / "validation")
@@ -179,7 +184,7 @@ def test_a_draws_fewer_photos_are_among_its_more(drawings):
         label_efficiency.draw(generator, 11, seed=0)
 
 
-def test_label_efficiency_goes_on_where_it_was(workplace, monkeypatch):
+def test_label_efficiency_goes_on_where_it_was(workplace, scripts_in_this_process, monkeypatch):
     monkeypatch.setattr(label_efficiency, "EXPERIMENTS", {"scratch": None})
     monkeypatch.setattr(label_efficiency, "PHOTOS_PER_CLASS", (2, 4))
     options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
@@ -299,9 +304,9 @@ def test_choices_of_other_photos_are_not_told(tmp_path):
         assert (report.read_choice(path, manifest) is not None) == told
 
 
-def test_what_needs_no_epochs_does_not_take_them(workplace, small_best):
+def test_what_needs_no_epochs_does_not_take_them(workplace):
     assert "--epochs" in workplace.error(best, "--epochs", 3)
-    assert runs.argument_parser("", None, 32).parse_args([]).recipe == "best"
+    assert parsers.experiment("", None, 32).parse_args([]).recipe == "best"
 
 
 def test_the_articles_approaches_are_one_option_each(workplace):

@@ -46,7 +46,10 @@ def test_a_class_too_small_is_refused(drawings):
         crossval.divide(drawings, 17, seed=0)
 
 
-def test_crossval_goes_on_where_it_was(workplace):
+@pytest.mark.parametrize("in_its_own_process", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_crossval_goes_on_where_it_was(workplace, scripts_in_this_process, in_its_own_process):
+    if in_its_own_process:
+        scripts_in_this_process.undo()
     options = ("scratch", "--folds", 2, "--epochs", 1)
     assert workplace.status(crossval, *options) == 0
     table = workplace.capsys.readouterr().out.splitlines()[-1]

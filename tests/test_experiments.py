@@ -4,9 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import bottleneck
 import files
@@ -14,15 +11,15 @@ import finetune
 import h5py
 import images
 import keras
+import recipes
 import numpy as np
 import pytest
 import runs
 import scratch
 import vgg16
 from cli import InputError
-from conftest import SMALL
+from conftest import SIZES, SMALL
 
-SCRIPTS = Path(runs.__file__).parent
 EXPERIMENTS = [scratch, bottleneck, finetune]
 
 
@@ -85,14 +82,14 @@ def test_recipes(workplace):
     assert [faithful["recipe"], printed["recipe"]] == ["faithful", "as-printed"]
 
 
-@pytest.mark.parametrize("change", images.CHANGES)
-def test_recipes_of_one_change(workplace, change):
+@pytest.mark.parametrize("change", recipes.CHANGES)
+def test_recipes_of_one_change(change):
     def settings(recipe):
-        record = workplace.run(scratch, "--epochs", 1, "--recipe", recipe)
+        augmentation = recipes.augmentation(recipe, shear_range=0.2)
         return {
-            "shear": record["augmentation"]["shear_range"],
-            "interpolation": record["augmentation"]["interpolation_order"],
-            "epsilon": record["optimizer"]["epsilon"],
+            "shear": augmentation["shear_range"],
+            "interpolation": augmentation["interpolation_order"],
+            "epsilon": recipes.rmsprop_epsilon(recipe),
         }
 
     printed = settings("as-printed")
@@ -102,7 +99,7 @@ def test_recipes_of_one_change(workplace, change):
 
 def test_defaults_are_the_articles():
     for script in EXPERIMENTS:
-        assert (script.EPOCHS, script.BATCH_SIZE, script.IMAGE_SIZE) == (50, 32, (150, 150))
+        assert (script.EPOCHS, script.BATCH_SIZE, SIZES[script]) == (50, 32, (150, 150))
 
 
 def test_small_convnet_has_the_articles_layers():
@@ -197,8 +194,8 @@ def test_bfloat16_only_where_the_processor_multiplies_in_it(monkeypatch):
 
 def test_fine_tuning_validates_the_whole_model(workplace):
     """Though validation photos go through the frozen layers only once."""
-    workplace.run(bottleneck, "--epochs", 2, "--precision", "float32")
-    record = workplace.run(finetune, "--epochs", 2, "--precision", "float32")
+    workplace.run(bottleneck, "--epochs", 2)
+    record = workplace.run(finetune, "--epochs", 2)
     path = workplace.weights / "fine_tuned.weights.h5"
     with h5py.File(path) as file:
         model = keras.models.model_from_json(file["about/architecture"][()])
@@ -212,7 +209,7 @@ def test_fine_tuning_validates_the_whole_model(workplace):
 
 def test_fine_tuning_behind_the_frozen_layers_is_fine_tuning(workplace):
     """A step of what is trained does the same as a step of the whole model."""
-    workplace.run(bottleneck, "--epochs", 1, "--precision", "float32")
+    workplace.run(bottleneck, "--epochs", 1)
     photos, labels = images.validation_generator(workplace.data / "train", SMALL, 20)[0]
     kernels = []
     for split in False, True:
@@ -302,8 +299,8 @@ def test_finetune_refuses_another_top_model(workplace, data, tmp_path, monkeypat
         finetune, "--seed", 1
     )
     assert "not of the same recipe" in workplace.error(finetune, "--as-printed")
-    other = {"float32", "mixed_bfloat16"} - {runs.fastest_precision()}
-    assert "not of the same precision" in workplace.error(finetune, "--precision", *other)
+    other = ("--precision", "mixed_bfloat16")
+    assert "not of the same precision" in workplace.error(finetune, *other)
     photo = (data / "train/cats/cat.0.jpg").rename(tmp_path / "cat.0.jpg")
     assert "not of the same photos" in workplace.error(finetune)
     photo.rename(data / "train/cats/cat.0.jpg")
@@ -374,40 +371,24 @@ def test_refused_weights_are_not_remembered(workplace, tmp_path):
 
 
 KILLED = """
-import sys, os, signal
-sys.path.insert(0, {scripts!r})
-import backend, cli, files, runs, {name}
-{name}.IMAGE_SIZE = (48, 48)
 begin = runs.Run.on_epoch_begin
 def on_epoch_begin(self, epoch, logs=None):
     begin(self, epoch, logs)
     if epoch == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 runs.Run.on_epoch_begin = on_epoch_begin
-cli.run({name}.main)
 """
 
 
 @pytest.mark.parametrize("script", EXPERIMENTS)
-def test_killed_training_goes_on_and_ends_alike(workplace, script, capsys):
+def test_killed_training_goes_on_and_ends_alike(workplace, starter, script, capsys):
     if script is finetune:
         workplace.run(bottleneck, "--epochs", 1)
     uninterrupted = workplace.run(script, "--epochs", 4)
-    folders = [
-        "--data",
-        workplace.data,
-        "--weights",
-        workplace.weights,
-        "--results",
-        workplace.results,
-    ]
     vgg = [] if script is scratch else ["--vgg16-weights", "random"]
-    code = KILLED.format(scripts=str(SCRIPTS), name=script.__name__)
-    killed = subprocess.run(
-        [sys.executable, "-c", code, *map(str, [*folders, *vgg]), "--epochs", "4"],
-        capture_output=True,
-    )
-    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    options = [*workplace.folders, *vgg, "--epochs", 4, "--precision", "float32"]
+    status, _, said = starter(script.__name__, *options, code=KILLED)
+    assert status == -signal.SIGKILL, said
     records = len(workplace.records())
     capsys.readouterr()
     resumed = workplace.run(script, "--epochs", 4)
@@ -417,22 +398,16 @@ def test_killed_training_goes_on_and_ends_alike(workplace, script, capsys):
     assert list((workplace.weights / "checkpoints").iterdir()) == []
 
 
-# A script's main() as in conftest, ended while a thread of TensorFlow's reads the next batch.
+# The script is ended while a thread of TensorFlow's reads the next batch.
 ENDED = """
-import os, signal, sys, time
-sys.path.insert(0, {scripts!r})
-import backend, cli, images, runs, scratch
-scratch.IMAGE_SIZE = (48, 48)
 read = images.PhotoIterator._get_batches_of_transformed_samples
 def slowly(*arguments):
     time.sleep(0.5)
     return read(*arguments)
 images.PhotoIterator._get_batches_of_transformed_samples = slowly
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background ignores it
 def on_train_batch_end(self, batch, logs):
     {ending}
 runs.Run.on_train_batch_end = on_train_batch_end
-cli.run(scratch.main)
 """
 
 
@@ -444,18 +419,11 @@ cli.run(scratch.main)
         ("raise RuntimeError('a mistake')", 1, "Traceback"),
     ],
 )
-def test_an_interrupted_epoch_ends_the_process(workplace, ending, status, said):
-    options = ["--data", workplace.data, "--weights", workplace.weights, "--batch-size", 2]
-    options += ["--results", workplace.results]
-    code = ENDED.format(scripts=str(SCRIPTS), ending=ending)
-    ended = subprocess.run(
-        [sys.executable, "-c", code, *map(str, options)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert ended.returncode == status, ended.stderr
-    assert said in ended.stderr
+def test_an_interrupted_epoch_ends_the_process(workplace, starter, ending, status, said):
+    options = [*workplace.folders, "--batch-size", 2]
+    ended, _, output = starter("scratch", *options, code=ENDED.format(ending=ending))
+    assert ended == status, output
+    assert said in output
 
 
 @pytest.mark.parametrize("module, function", [(files, "write_json"), (runs, "save_model")])

@@ -4,6 +4,7 @@ import hashlib
 
 import files
 import images
+import recipes
 import numpy as np
 import pytest
 from cli import InputError
@@ -14,7 +15,7 @@ SIZE = (150, 150)
 
 
 def augmentation(recipe):
-    return images.augmentation(recipe, shear_range=0.2, zoom_range=0.2, horizontal_flip=True)
+    return recipes.augmentation(recipe, shear_range=0.2, zoom_range=0.2, horizontal_flip=True)
 
 
 def sheared_columns(recipe):

@@ -315,7 +315,7 @@ def test_a_users_own_photos_are_not_replaced(kaggle, manifest, tmp_path, output,
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
     with pytest.raises(InputError, match=r"mine\.jpg: not from this script"):
-        prepare.main([str(source), "--output", str(output)])
+        prepare.main(prepare.parse([str(source), "--output", str(output)]))
     mine.unlink()
     prepare.prepare(source, output, manifest)
     (output / "train/cats/cat.0.jpg").write_bytes(b"mine")  # put among ours, or edited
@@ -387,6 +387,6 @@ def test_errors_are_one_line_with_status_2(tmp_path, monkeypatch, capsys):
     argv = ["prepare.py", str(tmp_path / "train.zip"), "--output", str(tmp_path / "data")]
     monkeypatch.setattr("sys.argv", argv)
     with pytest.raises(SystemExit) as stop:
-        cli.run(prepare.main)
+        cli.run(lambda: prepare.main(prepare.parse()))
     assert stop.value.code == 2
     assert len(capsys.readouterr().err.splitlines()) == 1

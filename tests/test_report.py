@@ -19,7 +19,7 @@ ROOT = Path(report.__file__).parent.parent
 def run(*argv):
     """The report's exit status."""
     try:
-        cli.run(lambda: report.main([str(argument) for argument in argv]))
+        cli.run(lambda: report.main(report.parse([str(argument) for argument in argv])))
     except SystemExit as stop:
         return stop.code
     return 0

@@ -20,7 +20,9 @@ import bottleneck
 import files
 import h5py
 import images
+import recipes
 import numpy as np
+import parsers
 import predict
 import pytest
 import runs
@@ -41,7 +43,7 @@ def encoded(picture, format, **options):
 
 def decode(content, size=(20, 30)):
     """The photo as the networks are given it."""
-    options = {name: images.PREPROCESSING[name] for name in ("color_mode", "interpolation")}
+    options = {name: recipes.PREPROCESSING[name] for name in ("color_mode", "interpolation")}
     return images.decode(content, size, **options, keep_aspect_ratio=False)
 
 
@@ -133,10 +135,13 @@ def test_bombs_are_refused_before_they_are_unpacked(data):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB; 3.6 GB
 
 
-def test_photos_of_50_and_of_100_megapixels_are_read():
+def test_photos_of_50_and_of_100_megapixels_are_read(workplace, starter, tmp_path):
+    """By a process of its own, since that takes half a gigabyte."""
+    workplace.run(scratch, "--epochs", 1)
     for size in (8_660, 5_774), (11_000, 9_000):
-        assert files.photo_problem(content := png_of(*size)) is None
-        assert decode(content).shape == (20, 30, 3)
+        (tmp_path / f"photos of {size}.png").write_bytes(png_of(*size))
+    status, _, said = starter("predict", "--weights", workplace.weights, *tmp_path.glob("*.png"))
+    assert status == 0 and said.count(".png\t") == 2, said
 
 
 def test_endings_do_not_matter_for_what_is_inside(data):
@@ -297,7 +302,6 @@ def test_a_record_that_does_not_fit_is_taken_back(tmp_path):
 @pytest.mark.parametrize("module, function", [(files, "append_record"), (runs, "save_model")])
 def test_model_and_record_come_together(workplace, monkeypatch, script, module, function):
     """make, which looks for the model, starts the script again where the record failed, too."""
-    monkeypatch.setattr(best, "IMAGE_SIZE", SMALL)
     model = workplace.weights / {scratch: "first_try.weights.h5", best: "best.weights.h5"}[script]
     options = ["--epochs", 1] if script is scratch else []
 
@@ -315,18 +319,17 @@ def test_model_and_record_come_together(workplace, monkeypatch, script, module, 
 
 
 @pytest.mark.parametrize(
-    ("script", "options"),
+    ("script", "options", "room"),
     [
-        (scratch, ["--epochs", 1, "--seed", 1]),  # stops at the checkpoint
-        (bottleneck, ["--epochs", 1, "--preprocessing", "imagenet"]),  # at the features
-        (best, ["--seed", 1]),  # at the model
+        (scratch, ["--epochs", 1, "--seed", 1], 20_000),  # stops at the checkpoint
+        (bottleneck, ["--epochs", 1, "--preprocessing", "imagenet"], 1_000),  # at the features
+        (best, ["--seed", 1], 20_000),  # at the model
     ],
 )
-def test_a_full_disk_leaves_the_old_files_whole(workplace, script, options, monkeypatch):
-    monkeypatch.setattr(best, "IMAGE_SIZE", SMALL)
+def test_a_full_disk_leaves_the_old_files_whole(workplace, script, options, room):
     workplace.run(script, *options[:-2])
     before = {path: files.sha256(path) for path in workplace.weights.glob("*.*")}
-    with full_disk(20_000):
+    with full_disk(room):
         assert re.search(r"/weights/.* can't be written \(", workplace.error(script, *options))
     assert {path: files.sha256(path) for path in workplace.weights.glob("*.*")} == before
     assert not list(workplace.weights.rglob(".partial-*"))
@@ -389,52 +392,12 @@ def test_what_a_killed_run_was_writing_goes(workplace):
     assert not list(workplace.weights.glob(".partial-*"))
 
 
-# A process that has TensorFlow imported and forks for each start, which would take seconds.
-# It reads lines of JSON: [seconds until the kill or null, script, options ...].
-STARTER = """
-import json, os, signal, sys, threading, time
-import backend, best, bottleneck, cli, finetune, predict, scratch
-modules = {"best": best, "bottleneck": bottleneck, "finetune": finetune, "predict": predict,
-           "scratch": scratch}
-for module in (best, bottleneck, finetune, scratch):
-    module.IMAGE_SIZE = (48, 48)
-for line in sys.stdin:
-    delay, name, *options = json.loads(line)
-    child = os.fork()
-    if child == 0:
-        os.setsid()
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.argv = [name + ".py", *options]
-        cli.run(modules[name].main)
-        os._exit(0)
-    started = time.monotonic()
-    if delay is not None:
-        while time.monotonic() - started < delay:
-            if os.waitid(os.P_PID, child, os.WEXITED | os.WNOHANG | os.WNOWAIT):
-                break
-            time.sleep(0.002)
-        else:
-            os.kill(child, signal.SIGKILL)
-    _, status = os.waitpid(child, 0)
-    print(json.dumps([os.waitstatus_to_exitcode(status), time.monotonic() - started]), flush=True)
-"""
 KILLS = 50
 
 
-def test_fifty_kills_at_any_moment(drawings, tmp_path):
+@pytest.mark.slow
+def test_fifty_kills_at_any_moment(drawings, tmp_path, starter):
     """Each script is killed at random moments and started again until it gets to its end."""
-    starter = subprocess.Popen(
-        [sys.executable, "-c", STARTER],
-        cwd=SCRIPTS,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-
-    def start(delay, name, *options):
-        starter.stdin.write(json.dumps([delay, name, *map(str, options)]) + "\n")
-        starter.stdin.flush()
-        return json.loads(starter.stdout.readline())
 
     def commands(folder):
         common = ["--data", drawings, "--weights", folder, "--results", folder]
@@ -457,7 +420,7 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path):
         records = files.read_records(folder / "runs.jsonl")
         assert [r["experiment"] for r in records] == ["scratch", "bottleneck", "finetune", "best"]
         assert not list(folder.glob(".partial-*"))
-        models = [predict.load(folder / name, "random") for name in predict.BEST_FIRST]
+        models = [predict.load(folder / name, "random") for name in parsers.BEST_FIRST]
         photos = predict.find_photos([drawings / "validation"])
         answers = [[a for _, a, _ in predict.predict(*model, photos)] for model in models]
         rows = (folder / "answers.csv").read_text().splitlines()
@@ -465,8 +428,8 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path):
 
     reference, seconds = tmp_path / "reference", {}
     for name, *options in commands(reference):
-        status, seconds[name] = start(None, name, *options)
-        assert status == 0
+        status, seconds[name], said = starter(name, *options)
+        assert status == 0, said
     history, answers, rows = outcome(reference)
     assert len(rows) == 13
 
@@ -477,9 +440,10 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path):
         for name, *options in commands(folder):
             status = -9
             while status == -9 and not finished(folder, name):
-                status, _ = start(random.uniform(0, 1.2 * seconds[name]), name, *options)
+                delay = random.uniform(0, 1.2 * seconds[name])
+                status, _, said = starter(name, *options, seconds=delay)
                 kills += status == -9
-            assert status in (0, -9), name
+            assert status in (0, -9), said
         again, other_answers, other_rows = outcome(folder)
         for one, other in zip(history, again, strict=True):
             assert one.keys() == other.keys()
@@ -488,5 +452,3 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path):
         for one, other in zip(answers, other_answers, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)
         assert len(other_rows) == len(rows)
-    starter.stdin.close()
-    assert starter.wait() == 0

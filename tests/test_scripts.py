@@ -23,19 +23,25 @@ def start(*command, **options):
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_help_and_unknown_options(script, tmp_path):
+def test_help_and_mistakes_are_answered_before_tensorflow_is_imported(script, tmp_path):
     """From another folder, and with Keras set to another backend."""
+    for name in "tensorflow", "keras":
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('imported too early')")
     path = ROOT / "scripts" / f"{script}.py"
     environment = {"KERAS_BACKEND": "jax", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    options = {"cwd": tmp_path, "env": environment}
+    options = {"cwd": tmp_path, "env": {**environment, "PYTHONPATH": str(tmp_path)}}
     shown = start(path, "--help", **options)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"usage: {script}.py" in shown.stdout
-    required = ["folder"] if script in ("draw", "evaluate", "predict") else []
+    required = ["gone"] if script in ("draw", "evaluate", "predict", "preview", "prepare") else []
     refused = start(path, *required, "--epoch5", **options)
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
     assert "--epoch5" in refused.stderr and "--help" in refused.stderr
+    if script not in ("app", "bench", "draw", "report"):
+        missing = start(path, *(required or ["--data", "gone"]), **options)
+        assert missing.returncode == 2, missing.stderr
+        assert len(missing.stderr.splitlines()) == 1 and "gone: " in missing.stderr
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "", "٣", str(2**32)])
@@ -44,10 +50,10 @@ def test_epochs_must_be_a_whole_number(value):
         cli.positive(value)
 
 
-def run(main, *argv):
+def run(script, *argv):
     """A script's exit status."""
     try:
-        cli.run(lambda: main([str(argument) for argument in argv]))
+        cli.run(lambda: script.main(script.parse([str(argument) for argument in argv])))
     except SystemExit as stop:
         return stop.code
     return 0
@@ -56,7 +62,7 @@ def run(main, *argv):
 def test_drawings_repeat_with_their_seed(tmp_path):
     for name, seed in ("a", 0), ("b", 0), ("c", 1):
         options = ("--train", 2, "--validation", 1, "--seed", seed)
-        assert run(draw.main, tmp_path / name, *options) == 0
+        assert run(draw, tmp_path / name, *options) == 0
     a, b, c = (
         {p.relative_to(tmp_path / n): files.sha256(p) for p in (tmp_path / n).rglob("*.jpg")}
         for n in "abc"
@@ -67,21 +73,21 @@ def test_drawings_repeat_with_their_seed(tmp_path):
 
 def test_drawings_never_replace_a_folder(tmp_path):
     (tmp_path / "mine").mkdir()
-    assert run(draw.main, tmp_path / "mine") == 2
+    assert run(draw, tmp_path / "mine") == 2
 
 
 def test_preview_is_the_articles_20_pictures_of_one_photo(drawings, tmp_path, capsys):
     output = tmp_path / "preview"
     photo = drawings / "train" / "cats" / "cat.0.jpg"
     for _ in range(2):  # the second replaces the first
-        assert run(preview.main, drawings / "train", "--output", output) == 0
+        assert run(preview, drawings / "train", "--output", output) == 0
         pictures = sorted(output.glob("cat.0_*.jpg"))
         assert len(pictures) == len({files.sha256(path) for path in pictures}) == 20
         assert {Image.open(path).size for path in pictures} == {Image.open(photo).size}
         assert (output / "contact_sheet.jpg").exists()
-    assert run(preview.main, tmp_path / "none.jpg", "--output", output) == 2
+    assert run(preview, tmp_path / "none.jpg", "--output", output) == 2
     assert len(list(output.iterdir())) == 21
     mine = output / "mine.png"
     mine.write_bytes(b"mine")
-    assert run(preview.main, photo, "--output", output) == 2
+    assert run(preview, photo, "--output", output) == 2
     assert mine.exists() and len(pictures) == 20

@@ -11,6 +11,8 @@ from cli import InputError
 
 SIZE = (48, 48)
 
+pytestmark = pytest.mark.usefixtures("whole_vgg16")
+
 
 def test_random_base_is_always_the_same():
     base = vgg16.convolutional_base("random", SIZE)
