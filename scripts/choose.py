@@ -19,7 +19,7 @@ IMAGE_SIZES = (150, 224, 288, 384)  # height and width; VGG16 was trained with 2
 POOLED_LAYERS = ("block4_conv3", "block5_conv3")  # of these, the last one and both are tried
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 RIDGES = (0.01, 0.1, 1.0)
-BATCH_SIZE = 32  # photos that go through VGG16 at once
+BATCH_SIZE = 8  # photos that go through VGG16 at once; see best.py
 
 
 def parse(argv=None):

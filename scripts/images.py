@@ -26,7 +26,8 @@ import recipes
 from cli import InputError
 
 # Bytes of decoded photos that a generator keeps: 15,900 photos of 150×150 pixels, more than
-# the article needs. The photos beyond are decoded anew in each epoch.
+# the article needs. The photos beyond are decoded anew in each epoch. Those without labels
+# are looked at once, after the check, and get a quarter of it.
 PHOTO_CACHE = 2**30
 
 FEW_PHOTOS = 10  # of a class; with fewer, a note is printed
@@ -309,7 +310,8 @@ class PhotoIterator(keras_image.DirectoryIterator):
         self._filepaths = list(itertools.compress(self._filepaths, is_photo))
         self.classes = self.classes[is_photo]
         self.n = self.samples = len(self.filenames)
-        count = min(self.n, PHOTO_CACHE // int(np.prod(self.image_shape)))
+        cache = PHOTO_CACHE if self.class_mode else PHOTO_CACHE // 4
+        count = min(self.n, cache // int(np.prod(self.image_shape)))
         self.cache = np.empty((count, *self.image_shape), np.uint8)
         self.is_cached = np.zeros(count, bool)
 

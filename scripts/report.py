@@ -153,7 +153,7 @@ def row(runs):
         notes.append(f"classifier of {classifier_epochs(first)} epochs")
     if "distributed" in first:
         notes.append("{strategy}, {replicas} replicas".format(**first["distributed"]))
-    if first["batch_size"] != BATCH_SIZE:
+    if first["experiment"] in ARTICLE and first["batch_size"] != BATCH_SIZE:
         notes.append(f"batches of {first['batch_size']}")
     classes, photos = list(first["class_indices"]), first["data"]["train"]["photos"]
     if (classes, photos) != (["cats", "dogs"], PHOTOS):
