@@ -251,7 +251,7 @@ app: $(APP)
 	@$(RUN) scripts/app.py $(use) --port "$$PORT"
 
 bench: $(READY) | $(VENV)
-	$(RUN) scripts/bench.py --data "$$DATA" $(vgg16)
+	$(RUN) scripts/bench.py --data "$$DATA" $(precision) $(vgg16)
 
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
 # weights, given or in Keras's cache, it does with a VGG16 that never saw a photo.

@@ -3,8 +3,12 @@
 Each part runs the plain port (scripts/plain.py) and the experiment in turn, each in a
 process of its own, and takes the ratio pair by pair. Takes most of an hour on two cores,
 during which the machine should have nothing else to do. At the end the figures are written
-to results/bench.json and printed as tables. Interrupted, it goes on after the last whole
-part when started again. With parts named, these are measured and only printed.
+to results/bench.json, beside those of other processors and precisions, and printed as a
+table. Interrupted, it goes on after the last whole part when started again. With parts
+named, only these are measured.
+
+With ONEDNN_MAX_CPU_ISA=AVX2 in the environment and --precision float32, an older processor
+is emulated, and the record says so.
 """
 
 import concurrent.futures
@@ -45,48 +49,46 @@ WHAT = {
 }
 PARTS = ("loader", "scratch", "features", "finetune", "vgg16", "growth")
 
+EMULATED = os.environ.get("ONEDNN_MAX_CPU_ISA")  # the instructions that oneDNN is kept to
+
 
 # What is measured. These functions run in processes of their own, which import TensorFlow;
 # the process that starts them does not, and each tells its own peak of memory.
 
 
-def measure_loader(data):
-    """Photos per second of Keras's generator and of ours in turn, warm; and of tf.data."""
-    import images
+def measure_plain_loader(data):
+    """Photos per second of Keras's generator, warm, on one core."""
     import plain
+
+    return _photos_per_second(plain.flow(plain.training_datagen(), data / "train"))
+
+
+def measure_loader(data):
+    """Photos per second of ours, warm, on one core."""
+    import images
     import recipes
     import scratch
 
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     augmentation = recipes.augmentation(
         "faithful",
         shear_range=scratch.SHEAR_RANGE,
         zoom_range=scratch.ZOOM_RANGE,
         horizontal_flip=scratch.HORIZONTAL_FLIP,
     )
-    generators = {
-        "plain": plain.flow(plain.training_datagen(), data / "train"),
-        "ours": images.training_generator(
-            data / "train", plain.IMAGE_SIZE, plain.BATCH_SIZE, augmentation
-        ),
-    }
-    for generator in generators.values():
-        _photos_per_second(generator)  # warms up
-    pairs = []
-    for _ in range(PAIRS):
-        rates = {name: _photos_per_second(generator) for name, generator in generators.items()}
-        pairs.append({name: {"photos_per_second": rate} for name, rate in rates.items()})
-        pairs[-1]["ratio"] = rates["ours"] / rates["plain"]
-    return pairs
+    size = (data / "train", scratch.IMAGE_SIZE, scratch.BATCH_SIZE)
+    return _photos_per_second(images.training_generator(*size, augmentation))
 
 
 def _photos_per_second(generator):
-    generator.on_epoch_end()
-    start = time.perf_counter()
-    for batch in range(len(generator)):
-        generator[batch]
-    return generator.n / (time.perf_counter() - start)
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    for _ in range(2):  # the first warms up
+        generator.on_epoch_end()
+        start = time.perf_counter()
+        for batch in range(len(generator)):
+            generator[batch]
+        seconds = time.perf_counter() - start
+    return {"photos_per_second": generator.n / seconds, "seconds": seconds}
 
 
 def measure_tf_data(data):
@@ -120,53 +122,76 @@ def measure_tf_data(data):
     return statistics.median(rates[1:])
 
 
+class Clock:
+    """Notes when the first step was done, and what the last epoch took."""
+
+    def __init__(self, started):
+        self.started = started
+        self.result = {}
+
+    def on_train_batch_end(self):
+        self.result.setdefault("first_step", time.time() - self.started)
+
+    def on_epoch_begin(self):
+        self.before = self._spent()
+
+    def on_epoch_end(self):
+        spent = zip(self._spent(), self.before, strict=True)
+        names = ("seconds", "user_seconds", "system_seconds", "page_faults")
+        self.result |= {name: now - then for name, (now, then) in zip(names, spent, strict=True)}
+
+    def _spent(self):
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        return time.perf_counter(), usage.ru_utime, usage.ru_stime, usage.ru_minflt
+
+
 def measure_plain_training(experiment, data, epochs, weights, started):
-    """The plain port: seconds of each epoch, and from the start to the first step."""
+    """The plain port: its Clock's result."""
     import keras
     import plain
     import vgg16
 
-    seconds, first_step = [], []
-
-    class Clock(keras.callbacks.Callback):
-        def on_epoch_begin(self, epoch, logs=None):
-            self.started = time.perf_counter()
-
-        def on_train_batch_end(self, batch, logs=None):
-            if not first_step:
-                first_step.append(time.time() - started)
-
-        def on_epoch_end(self, epoch, logs=None):
-            seconds.append(time.perf_counter() - self.started)
-
+    clock = Clock(started)
     if experiment == "scratch":
         model = plain.small_convnet()
     else:
         model = plain.fine_tuned_vgg16(vgg16.convolutional_base(weights, plain.IMAGE_SIZE))
-    plain.train(model, data, epochs, [Clock()])
-    return {"seconds": seconds, "first_step": first_step[0]}
+    callback = keras.callbacks.Callback()
+    callback.on_train_batch_end = lambda batch, logs=None: clock.on_train_batch_end()
+    callback.on_epoch_begin = lambda epoch, logs=None: clock.on_epoch_begin()
+    callback.on_epoch_end = lambda epoch, logs=None: clock.on_epoch_end()
+    plain.train(model, data, epochs, [callback])
+    return clock.result
 
 
-def measure_training(experiment, data, epochs, weights, folder, started):
+def measure_training(experiment, data, epochs, weights, precision, folder, started):
     """An experiment's script: the same."""
     import importlib
 
     import runs
 
-    first_step = []
+    clock = Clock(started)
 
-    def note(run, batch, logs=None):
-        if not first_step:
-            first_step.append(time.time() - started)
+    class TimedRun(runs.Run):
+        def on_train_batch_end(self, batch, logs=None):
+            clock.on_train_batch_end()
 
-    runs.Run.on_train_batch_end = note
+        def on_epoch_begin(self, epoch, logs=None):
+            clock.on_epoch_begin()
+            super().on_epoch_begin(epoch, logs)
+
+        def on_epoch_end(self, epoch, logs=None):
+            super().on_epoch_end(epoch, logs)
+            clock.on_epoch_end()
+
+    runs.Run = TimedRun
     options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", epochs]
+    options += ["--precision", precision]
     if experiment == "finetune":
         options += ["--vgg16-weights", weights]
     script = importlib.import_module(experiment)
     script.main(script.parse([str(option) for option in options]))
-    record = files.read_records(folder / "runs.jsonl")[-1]
-    return {"seconds": record["seconds_per_epoch"], "first_step": first_step[0]}
+    return clock.result
 
 
 def measure_plain_features(data, weights, folder):
@@ -180,7 +205,7 @@ def measure_plain_features(data, weights, folder):
     return {"seconds": time.perf_counter() - start}
 
 
-def measure_features(data, weights, folder):
+def measure_features(data, weights, precision, folder):
     """bottleneck.py's way: the same, with the look at every photo that it takes first."""
     import bottleneck
     import runs
@@ -188,7 +213,7 @@ def measure_features(data, weights, folder):
 
     import images
 
-    runs.set_precision(None)
+    runs.set_precision(precision)
     base = vgg16.convolutional_base(weights, bottleneck.IMAGE_SIZE)
     start = time.perf_counter()
     generator = images.in_order_generator(
@@ -201,12 +226,12 @@ def measure_features(data, weights, folder):
     return {"seconds": time.perf_counter() - start}
 
 
-def measure_classifier(data, weights, folder):
+def measure_classifier(data, weights, precision, folder):
     """What fine-tuning starts from."""
     import bottleneck
 
     options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", 1]
-    options += ["--vgg16-weights", weights]
+    options += ["--vgg16-weights", weights, "--precision", precision]
     bottleneck.main(bottleneck.parse([str(option) for option in options]))
 
 
@@ -251,7 +276,7 @@ def measure_vgg16(precision):
     }
 
 
-def environment(given, folder):
+def environment(given, precision, folder):
     """What a record says of the machine, and VGG16's weights; see vgg16.weights_file()."""
     import runs
     import vgg16
@@ -261,7 +286,8 @@ def environment(given, folder):
         "commit": runs.commit(),
         "versions": runs.versions(),
         "hardware": runs.hardware(),
-        "precision": runs.fastest_precision(),
+        "precision": precision or runs.fastest_precision(),
+        **({"emulated": EMULATED} if EMULATED else {}),
         **vgg16.describe(vgg16.convolutional_base(weights, (150, 150)), weights),
     }, weights
 
@@ -287,11 +313,18 @@ def class_photos(data):
 
 
 def _quietly(function, arguments):
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
-        import backend  # noqa: F401  first, it sets Keras up
-
+        if function not in PLAIN:
+            import backend  # noqa: F401  first, it sets Keras up
+        elif EMULATED:  # as TensorFlow does by itself on a processor without AVX512
+            os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         result = function(*arguments)
     return result, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+# These run as they would without this repository: what backend.py sets is not for them.
+PLAIN = (measure_plain_loader, measure_plain_training, measure_plain_features)
 
 
 def in_its_own_process(function, *arguments):
@@ -325,35 +358,35 @@ def few(photos, train, validation, folder):
     return folder
 
 
-def pair(experiment, data, weights, folder):
+def pair(part, data, weights, precision, folder):
     """One pair of measurements of the plain port and ours, with their ratio."""
     folder = Path(tempfile.mkdtemp(dir=folder))
-    if experiment == "features":
+    if part == "loader":
+        calls = {"plain": (measure_plain_loader, data), "ours": (measure_loader, data)}
+    elif part == "features":
         calls = {
             "plain": (measure_plain_features, data, weights, folder),
-            "ours": (measure_features, data, weights, folder),
+            "ours": (measure_features, data, weights, precision, folder),
         }
     else:
-        epochs = EPOCHS[experiment]
-        if experiment == "finetune":
-            in_its_own_process(measure_classifier, data, weights, folder)
+        if part == "finetune":
+            in_its_own_process(measure_classifier, data, weights, precision, folder)
+        what = (part, data, EPOCHS[part], weights)
         calls = {
-            "plain": (measure_plain_training, experiment, data, epochs, weights),
-            "ours": (measure_training, experiment, data, epochs, weights, folder),
+            "plain": (measure_plain_training, *what),
+            "ours": (measure_training, *what, precision, folder),
         }
     result = {}
-    for name, (function, *arguments) in calls.items():
-        if experiment != "features":
+    for side, (function, *arguments) in calls.items():
+        if part in EPOCHS:
             arguments.append(time.time())
-        result[name], peak = in_its_own_process(function, *arguments)
-        result[name]["peak_mib"] = round(peak)
-        if experiment != "features":
-            result[name]["seconds"] = result[name]["seconds"][-1]
+        result[side], peak = in_its_own_process(function, *arguments)
+        result[side]["peak_mib"] = round(peak)
     result["ratio"] = result["plain"]["seconds"] / result["ours"]["seconds"]
     return result
 
 
-def growth(photos, weights, folder):
+def growth(photos, weights, precision, folder):
     """Ours alone with more and more photos: seconds of an epoch, or of all of bottleneck.py."""
     rows = []
     for count in GROWTH:
@@ -364,56 +397,82 @@ def growth(photos, weights, folder):
         for experiment in "scratch", "bottleneck", "finetune":
             start = time.perf_counter()
             if experiment == "bottleneck":
-                _, peak = in_its_own_process(measure_classifier, there, weights, place)
+                _, peak = in_its_own_process(measure_classifier, there, weights, precision, place)
                 seconds = time.perf_counter() - start
             else:
-                arguments = (experiment, there, epochs, weights, place, time.time())
+                arguments = (experiment, there, epochs, weights, precision, place, time.time())
                 result, peak = in_its_own_process(measure_training, *arguments)
-                seconds = result["seconds"][-1]
+                seconds = result["seconds"]
             row = {"experiment": experiment, "photos": count, "seconds": seconds}
             rows.append({**row, "peak_mib": round(peak)})
     return rows
 
 
-def table(bench):
-    """Markdown tables of what results/bench.json holds."""
-    rows = [("", "plain port", "here", "ratio", "peak memory, MiB", "first step after")]
+def kind(entry):
+    """What tells one kind of machine from another, of an entry in results/bench.json."""
+    return json.dumps([entry["hardware"], entry["precision"], entry.get("emulated")])
+
+
+def name(entry):
+    """A kind of machine in words."""
+    hardware = entry["hardware"]
+    place = hardware["gpus"][0] if hardware["gpus"] else hardware["processor"]
+    emulated = f" with {entry['emulated']} alone" if "emulated" in entry else ""
+    return f"{place}{emulated}, {entry['precision'].removeprefix('mixed_')}"
+
+
+def table(entries):
+    """Markdown table of what results/bench.json holds: a column for each kind of machine."""
+    rows = [("", *map(name, entries))]
+
+    def add(what, cell):
+        cells = []
+        for entry in entries:
+            try:
+                cells.append(cell(entry))
+            except KeyError:  # a part that was not measured there, or not in such detail
+                cells.append("")
+        if any(cells):
+            rows.append((what, *cells))
+
+    def medians(entry, part, figure, form):
+        pairs = entry[part]["pairs"]
+        found = [form.format(statistics.median(p[side][figure] for p in pairs)) for side in SIDES]
+        return " → ".join(found)
+
     for part, what in WHAT.items():
-        if part not in bench:
-            continue
-        photos, pairs = bench[part]["photos"], bench[part]["pairs"]
-
-        def figures(name, form, pairs=pairs):
-            if name not in pairs[0]["ours"]:
-                return ["", ""]
-            return [form.format(statistics.median(p[side][name] for p in pairs)) for side in SIDES]
-
-        unit = "{:,.0f} photos/s" if part == "loader" else "{:.1f} s"
-        speed = figures("photos_per_second" if part == "loader" else "seconds", unit)
-        memory = " and ".join(figures("peak_mib", "{:,.0f}")).removesuffix(" and ")
-        start = " and ".join(figures("first_step", "{:.0f} s")).removesuffix(" and ")
-        ratio = f"{bench[f'{part}_ratio']:.1f}"
-        rows.append((f"{what}, {photos:,} photos", *speed, ratio, memory, start))
-    texts = [cli.markdown(rows)]
-    if "vgg16" in bench:
-        rows = [("VGG16 forward in", "photos/s", "GFLOP/s", "matrices, GFLOP/s", "share")]
-        for precision, v in bench["vgg16"].items():
-            speeds = (v["photos_per_second"], v["gflops"], v["matmul_gflops"])
-            rows.append((precision, *(f"{s:.0f}" for s in speeds), f"{v['share_of_peak']:.0%}"))
-        texts.append(cli.markdown(rows))
-    if "growth" in bench:
-        rows = [
-            ("photos", *(f"{experiment}" for experiment in ("scratch", "bottleneck", "finetune")))
-        ]
-        for photos in sorted({row["photos"] for row in bench["growth"]}):
-            cells = (
-                f"{row['seconds']:.1f} s, {row['peak_mib']:,} MiB"
-                for row in bench["growth"]
-                if row["photos"] == photos
-            )
-            rows.append((f"{photos:,}", *cells))
-        texts.append(cli.markdown(rows))
-    return "\n\n".join(texts)
+        figure, form = "seconds", "{:.1f} s"
+        if part == "loader":
+            figure, form = "photos_per_second", "{:,.0f} photos/s"
+        add(
+            f"{what}, {PHOTOS[part]:,} photos",
+            lambda entry, part=part, figure=figure, form=form: (
+                f"{medians(entry, part, figure, form)}: **{entry[f'{part}_ratio']:.1f}**"
+            ),
+        )
+    for part in "scratch", "features", "finetune":
+        what = f"peak memory of {part}, MiB"
+        add(what, lambda entry, part=part: medians(entry, part, "peak_mib", "{:,.0f}"))
+    for part in EPOCHS:
+        what = f"first step of {part} after"
+        add(what, lambda entry, part=part: medians(entry, part, "first_step", "{:.0f} s"))
+    for precision in "float32", "mixed_bfloat16":
+        add(
+            f"VGG16 forward in {precision.removeprefix('mixed_')}, of tf.matmul's GFLOP/s",
+            lambda entry, precision=precision: "{gflops:,.0f} of {matmul_gflops:,.0f}".format(
+                **entry["vgg16"][precision]
+            ),
+        )
+    for experiment in "scratch", "bottleneck", "finetune":
+        add(
+            f"{experiment} with {', '.join(f'{count:,}' for count in GROWTH)} photos",
+            lambda entry, experiment=experiment: ", ".join(
+                f"{row['seconds']:.0f} s"
+                for row in entry["growth"]
+                if row["experiment"] == experiment
+            ),
+        )
+    return cli.markdown(rows)
 
 
 def _now():
@@ -433,6 +492,11 @@ def parse(argv=None):
         help="folder with train/CLASS/ and validation/CLASS/ (default: data)",
     )
     parser.add_argument("--vgg16-weights", metavar="FILE", help="as for the experiments")
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16"),
+        help="of ours (default: what the processor does best); the plain port is in float32",
+    )
     parser.add_argument(
         "--output",
         type=cli.path,
@@ -456,11 +520,14 @@ def main(arguments):
             raise InputError(f"{part}: no such part; there are {', '.join(PARTS)}")
     photos, _ = in_its_own_process(class_photos, arguments.data)
     files.make_writable_folder(arguments.output.parent)
-    (about, weights), _ = in_its_own_process(environment, arguments.vgg16_weights, ROOT / "weights")
+    (about, weights), _ = in_its_own_process(
+        environment, arguments.vgg16_weights, arguments.precision, ROOT / "weights"
+    )
+    precision = about["precision"]
     about["data"] = str(arguments.data.resolve())  # an unfinished run's; not for the record
     bench = {**about, "started": _now()}
     unfinished = arguments.output.with_name(f".partial-{arguments.output.name}")
-    if not arguments.parts and unfinished.exists():
+    if unfinished.exists():
         earlier = json.loads(unfinished.read_text())
         if all(earlier.get(name) == value for name, value in about.items()):
             bench = earlier
@@ -473,27 +540,26 @@ def main(arguments):
             if part == "vgg16":
                 bench[part] = {
                     precision: in_its_own_process(measure_vgg16, precision)[0]
-                    for precision in dict.fromkeys(["float32", about["precision"]])
+                    for precision in dict.fromkeys(["float32", precision])
                 }
             elif part == "growth":
-                bench[part] = growth(photos, weights, folder)
+                bench[part] = growth(photos, weights, precision, folder)
             else:
                 data = few(photos, PHOTOS[part], round(PHOTOS[part] * VALIDATION), folder / part)
-                if part == "loader":
-                    pairs, _ = in_its_own_process(measure_loader, data)
-                    tf_data, _ = in_its_own_process(measure_tf_data, data)
-                    bench["tf_data_photos_per_second"] = tf_data
-                else:
-                    pairs = [pair(part, data, weights, folder) for _ in range(PAIRS)]
+                pairs = [pair(part, data, weights, precision, folder) for _ in range(PAIRS)]
                 bench[part] = {"photos": PHOTOS[part], "pairs": pairs}
                 bench[f"{part}_ratio"] = statistics.median(p["ratio"] for p in pairs)
-            if not arguments.parts:
-                files.write_json(unfinished, bench)
+                if part == "loader":
+                    tf_data, _ = in_its_own_process(measure_tf_data, data)
+                    bench["tf_data_photos_per_second"] = tf_data
+            files.write_json(unfinished, bench)
     del bench["data"]
-    if not arguments.parts:
-        files.write_json(arguments.output, {**bench, "finished": _now()})
-        unfinished.unlink()
-    print(table(bench))
+    bench["finished"] = _now()
+    entries = json.loads(arguments.output.read_text()) if arguments.output.exists() else []
+    others = [entry for entry in entries if kind(entry) != kind(bench)]
+    files.write_json(arguments.output, [*others, bench])
+    unfinished.unlink()
+    print(table([*others, bench]))
 
 
 if __name__ == "__main__":

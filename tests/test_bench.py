@@ -103,11 +103,19 @@ def committed():
 
 
 def test_ratios_are_medians_of_pairs(committed):
-    for part in bench.WHAT:
-        pairs = committed[part]["pairs"]
-        assert len(pairs) >= 3
-        assert committed[f"{part}_ratio"] == statistics.median(p["ratio"] for p in pairs)
-        for pair in pairs:
-            figure, other = ("plain", "ours") if part != "loader" else ("ours", "plain")
-            name = "photos_per_second" if part == "loader" else "seconds"
-            assert pair["ratio"] == pytest.approx(pair[figure][name] / pair[other][name])
+    for entry in committed:
+        for part in bench.WHAT:
+            pairs = entry[part]["pairs"]
+            assert len(pairs) >= 3
+            assert entry[f"{part}_ratio"] == statistics.median(p["ratio"] for p in pairs)
+            for pair in pairs:
+                figure, other = ("plain", "ours") if part != "loader" else ("ours", "plain")
+                name = "photos_per_second" if part == "loader" else "seconds"
+                assert pair["ratio"] == pytest.approx(pair[figure][name] / pair[other][name])
+
+
+def test_each_kind_of_machine_has_one_entry_and_a_column(committed):
+    assert len({bench.kind(entry) for entry in committed}) == len(committed)
+    head, _, *rows = bench.table(committed).splitlines()
+    assert head.count("|") == len(committed) + 2
+    assert all(row.count("|") == len(committed) + 2 for row in rows)
