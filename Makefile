@@ -253,6 +253,7 @@ app: $(APP)
 bench: $(READY) | $(VENV)
 	$(RUN) scripts/bench.py --data "$$DATA" $(precision) $(vgg16)
 
+# An epoch of fine-tuning shows what there is to see, and is most of the time without bfloat16.
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
 # weights, given or in Keras's cache, it does with a VGG16 that never saw a photo.
 DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED" $(recipe) $(precision)
@@ -264,7 +265,7 @@ demo: $(VENV)
 	$(RUN) scripts/draw.py demo/drawings
 	$(RUN) scripts/scratch.py $(DEMO) --epochs 15
 	$(RUN) scripts/bottleneck.py $(DEMO) --epochs 15 $(DEMO_VGG16)
-	$(RUN) scripts/finetune.py $(DEMO) --epochs 2 $(DEMO_VGG16)
+	$(RUN) scripts/finetune.py $(DEMO) --epochs 1 $(DEMO_VGG16)
 	@echo
 	@echo "These numbers are about 300 drawings made by a program, not about photos. Where it says"
 	@echo "\"VGG16 random\", it has never seen a photo: do not expect more of it than of the small convnet."
