@@ -13,6 +13,8 @@
 ##   evaluate    how good that model is on PHOTOS, a folder with CLASS/ subfolders
 ##   app         a page on this computer: drop a photo, see its class by each model in
 ##               WEIGHTS, or by MODEL, and where the network looked
+##   original    the article's experiments in Keras 1.0.4 itself, on Python 2.7, with
+##               each seed (hours)
 ##   reproduce   all three with each seed, then their results beside the article's
 ##   report      the results so far: tables, learning curves, what Keras's changes cost
 ##   crossval    one experiment, trained and tested on all photos in turn
@@ -21,10 +23,11 @@
 ##   test        the tests
 ##   help        this text
 ##   clean       removes weights, features, checkpoints, demo/ and preview/;
-##               photos, .venv/ and results/ stay
+##               photos, .venv/, .venv-2016/ and results/ stay
 ##
 ## Variables (also from the environment)
 ##   PYTHON         the Python, 3.11 to 3.13, to create .venv/ with (python3)
+##   PYTHON27       the Python 2.7 for original (python2.7)
 ##   ARCHIVE        an archive or folder of Dogs vs. Cats that you have already
 ##   VGG16_WEIGHTS  VGG16's weights file, if you have it already; remembered
 ##   DATA           another folder with train/CLASS/ and validation/CLASS/, or with
@@ -38,18 +41,19 @@
 ##   EPOCHS         for the experiments named on the command line (50)
 ##   BATCH_SIZE     for the experiments named on the command line (32)
 ##   SEED           of everything random (0)
-##   SEEDS          how many seeds reproduce takes, from SEED on (1)
+##   SEEDS          how many seeds reproduce and original take, from SEED on (1)
 ##   EXPERIMENT     what crossval does: scratch, bottleneck or finetune (bottleneck)
 ##   FOLDS          parts into which crossval divides the photos (5)
 ##   DRAWS          how many sets of photos of each size efficiency draws (3)
-##   RECIPE         faithful: the constants mean what they meant in 2016;
-##                  as-printed: they mean what they mean today;
-##                  as-printed-shear, as-printed-interpolation,
-##                  as-printed-epsilon: faithful but for that one (faithful)
+##   RECIPE         faithful: all is computed as in 2016; as-printed: as today;
+##                  as-printed-CHANGE: faithful but for shear, axes, centre,
+##                  interpolation, resizing, loss or epsilon;
+##                  constants: as far as constants can restore it (faithful)
 ##   PRECISION      float32 or mixed_bfloat16 (what the processor does best)
 ##   DISTRIBUTE     1: scratch and finetune train on all GPUs of this machine ()
 
 PYTHON ?= python3
+PYTHON27 ?= python2.7
 ARCHIVE ?=
 VGG16_WEIGHTS ?=
 DATA ?= data
@@ -77,7 +81,7 @@ override DATA := $(call tilde,$(DATA))
 override WEIGHTS := $(call tilde,$(WEIGHTS))
 # Recipes read them from the environment, where blanks and quotes do no harm.
 export ARCHIVE VGG16_WEIGHTS DATA EPOCHS BATCH_SIZE SEED EXPERIMENT FOLDS DRAWS RECIPE PRECISION
-export WEIGHTS PHOTOS MODEL PORT TOP CSV
+export PYTHON27 SEEDS WEIGHTS PHOTOS MODEL PORT TOP CSV
 
 # Another data set than data/ has a folder of its own for its outputs, as in folders.py, and
 # one for what they were made with.
@@ -97,14 +101,15 @@ endif
 ifneq ($(filter-out 1,$(DISTRIBUTE)),)
 $(error DISTRIBUTE=$(DISTRIBUTE): must be 1 or nothing)
 endif
-RECIPES := faithful as-printed as-printed-shear as-printed-interpolation as-printed-epsilon
+CHANGES := shear axes centre interpolation resizing loss epsilon
+RECIPES := faithful as-printed constants $(CHANGES:%=as-printed-%)
 ifneq ($(filter-out $(RECIPES),$(RECIPE)),)
 $(error RECIPE=$(RECIPE): must be one of $(RECIPES))
 endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # each training uses all cores by itself
-.PHONY: help demo data scratch bottleneck finetune best choose efficiency predict evaluate app reproduce report crossval bench preview test clean FORCE
+.PHONY: help demo data scratch bottleneck finetune best choose efficiency predict evaluate app original reproduce report crossval bench preview test clean FORCE
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -155,8 +160,8 @@ endif
 endif
 
 # Experiments.
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py folders.py images.py parsers.py \
-  recipes.py runs.py)
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py folders.py images.py \
+  keras2016.py parsers.py recipes.py runs.py)
 SCRATCH := $(WEIGHTS)/first_try.weights.h5
 BOTTLENECK := $(WEIGHTS)/bottleneck_fc_model.weights.h5
 FINETUNE := $(WEIGHTS)/fine_tuned.weights.h5
@@ -198,7 +203,7 @@ $(BEST): scripts/best.py scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(
   $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(RUN) scripts/best.py --data "$$DATA" $(weights) --seed "$$SEED" $(precision) $(vgg16)
 
-$(SHEET): scripts/preview.py scripts/recipes.py $(MADE)/inputs-preview | $(VENV)
+$(SHEET): scripts/preview.py scripts/images.py scripts/recipes.py $(MADE)/inputs-preview | $(VENV)
 	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(recipe)
 
 # Each seed's three runs leave a file when they are done, so that an interrupted reproduction
@@ -211,6 +216,10 @@ $(reproduced): $(MADE)/seed-%: $(MADE)/inputs-reproduce scripts/scratch.py scrip
   scripts/finetune.py scripts/vgg16.py $(EVERYWHERE) $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(MAKE) scratch bottleneck finetune SEED=$*
 	@touch $@
+
+original: $(READY) | $(VENV)
+	$(RUN) scripts/original.py --data "$$DATA" $(weights) --python27 "$$PYTHON27" --seed "$$SEED" --seeds "$$SEEDS" \
+	  --epochs "$$EPOCHS"
 
 reproduce: $(if $(seeds),$(reproduced),$(error SEEDS=$(SEEDS), SEED=$(SEED): must be whole numbers, SEEDS at least 1)) report
 

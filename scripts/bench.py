@@ -5,7 +5,7 @@ process of its own, and takes the ratio pair by pair. Takes most of an hour on t
 during which the machine should have nothing else to do. At the end the figures are written
 to results/bench.json, beside those of other processors and precisions, and printed as a
 table. Interrupted, it goes on after the last whole part when started again. With parts
-named, only these are measured.
+named, only these are measured, and replace those of the same kind of machine.
 
 With ONEDNN_MAX_CPU_ISA=AVX2 in the environment and --precision float32, an older processor
 is emulated, and the record says so.
@@ -32,6 +32,7 @@ from cli import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 
+RECIPE = "constants"  # the plain port's: what 2016 meant, as far as Keras's own options go
 PAIRS = 3
 # Training photos of a pair; a plain epoch of fine-tuning takes minutes with 2,000 of them.
 PHOTOS = {"loader": 2000, "scratch": 2000, "features": 1000, "finetune": 500}
@@ -70,13 +71,14 @@ def measure_loader(data):
     import scratch
 
     augmentation = recipes.augmentation(
-        "faithful",
+        RECIPE,
         shear_range=scratch.SHEAR_RANGE,
         zoom_range=scratch.ZOOM_RANGE,
         horizontal_flip=scratch.HORIZONTAL_FLIP,
     )
     size = (data / "train", scratch.IMAGE_SIZE, scratch.BATCH_SIZE)
-    return _photos_per_second(images.training_generator(*size, augmentation))
+    generator = images.training_generator(*size, augmentation, recipes.preprocessing(RECIPE))
+    return _photos_per_second(generator)
 
 
 def _photos_per_second(generator):
@@ -186,7 +188,7 @@ def measure_training(experiment, data, epochs, weights, precision, folder, start
 
     runs.Run = TimedRun
     options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", epochs]
-    options += ["--precision", precision]
+    options += ["--precision", precision, "--recipe", RECIPE]
     if experiment == "finetune":
         options += ["--vgg16-weights", weights]
     script = importlib.import_module(experiment)
@@ -231,7 +233,7 @@ def measure_classifier(data, weights, precision, folder):
     import bottleneck
 
     options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", 1]
-    options += ["--vgg16-weights", weights, "--precision", precision]
+    options += ["--vgg16-weights", weights, "--precision", precision, "--recipe", RECIPE]
     bottleneck.main(bottleneck.parse([str(option) for option in options]))
 
 
@@ -313,6 +315,7 @@ def class_photos(data):
 
 
 def _quietly(function, arguments):
+    os.environ["KERAS_BACKEND"] = "tensorflow"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         if function not in PLAIN:
@@ -521,7 +524,10 @@ def main(arguments):
     photos, _ = in_its_own_process(class_photos, arguments.data)
     files.make_writable_folder(arguments.output.parent)
     (about, weights), _ = in_its_own_process(
-        environment, arguments.vgg16_weights, arguments.precision, ROOT / "weights"
+        environment,
+        arguments.vgg16_weights,
+        arguments.precision or ("float32" if EMULATED else None),
+        ROOT / "weights",
     )
     precision = about["precision"]
     about["data"] = str(arguments.data.resolve())  # an unfinished run's; not for the record
@@ -555,8 +561,13 @@ def main(arguments):
             files.write_json(unfinished, bench)
     del bench["data"]
     bench["finished"] = _now()
+    bench["commits"] = dict.fromkeys(parts, bench.pop("commit"))
     entries = json.loads(arguments.output.read_text()) if arguments.output.exists() else []
     others = [entry for entry in entries if kind(entry) != kind(bench)]
+    for earlier in entries:
+        if arguments.parts and kind(earlier) == kind(bench):
+            bench["commits"] = earlier.get("commits", {}) | bench["commits"]
+            bench = earlier | bench
     files.write_json(arguments.output, [*others, bench])
     unfinished.unlink()
     print(table([*others, bench]))

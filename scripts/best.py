@@ -21,7 +21,7 @@ IMAGE_SIZE = (384, 384)  # height and width; larger still was not tried
 BATCH_SIZE = 8
 
 # What VGG16 was trained on; from photos of which every pixel counts, not the nearest ones.
-PREPROCESSING = {**recipes.IMAGENET_PREPROCESSING, "interpolation": "bilinear"}
+PREPROCESSING = {**recipes.PREPROCESSING, **recipes.IMAGENET, "interpolation": "bilinear"}
 
 # The layers whose feature maps are pooled, by their average and by their maximum.
 POOLED_LAYERS = ("block5_conv3",)

@@ -38,6 +38,7 @@ from keras import layers
 
 import files
 import images
+import keras2016
 import recipes
 import runs
 import vgg16
@@ -96,7 +97,7 @@ def build_top_model(input_shape, dropout=DROPOUT, classes=2):
 
 def main(arguments):
     """Run the experiment with the options that parse() returned."""
-    preprocessing = recipes.PREPROCESSINGS[arguments.preprocessing]
+    preprocessing = recipes.preprocessing(arguments.recipe, arguments.preprocessing)
 
     # our data will be in order, so all cats come first, then all dogs
     train_generator = images.in_order_generator(
@@ -139,15 +140,15 @@ def main(arguments):
     keras.utils.set_random_seed(arguments.seed)
     classes = train_generator.num_classes
     model = build_top_model(train_data.shape[1:], classes=classes)
-    epsilon = recipes.rmsprop_epsilon(arguments.recipe)
-    optimizer = keras.optimizers.RMSprop(epsilon=epsilon)
-    loss = images.loss(classes)  # for two classes, binary_crossentropy
+    optimizer = keras2016.rmsprop(arguments.recipe)
+    loss = keras2016.loss(arguments.recipe, classes)  # for two classes, binary_crossentropy
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
     train_batches = images.ArrayIterator(train_data, train_labels, arguments.batch_size)
     run = runs.Run(
         {
             "experiment": "bottleneck",
+            **recipes.loss_clipped(arguments.recipe),
             **source,
             "data": data,
             **images.imbalance(validation_generator),

@@ -30,6 +30,11 @@ def positive(text):
     return _whole_number(text, 1)
 
 
+def not_negative_whole(text):
+    """argparse type: a whole number of at least 0."""
+    return _whole_number(text, 0)
+
+
 def seed(text):
     """argparse type: a whole number of at least 0 and below 2**32, which is what NumPy takes."""
     return _whole_number(text, 0)

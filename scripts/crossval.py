@@ -42,10 +42,10 @@ def parse(argv=None):
         "--folds", type=cli.positive, default=FOLDS, metavar="N", help="(default: %(default)s)"
     )
     parsers.add_vgg16(parser)
-    arguments = folders.settle(parser.parse_args(argv))
+    arguments = parser.parse_args(argv)
     if arguments.folds < 2:
         raise InputError("--folds 1 leaves nothing to train on; 2 or more, please")
-    return arguments
+    return folders.settle(arguments)
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported

@@ -42,9 +42,9 @@ def tells_of_lost_workers(main):
     """A decorator for a script's main(): an InputError instead of TensorFlow's where one stops."""
 
     @functools.wraps(main)
-    def wrapper(argv=None):
+    def wrapper(arguments):
         try:
-            main(argv)
+            main(arguments)
         except tf.errors.UnavailableError as error:
             raise InputError(
                 "another worker has stopped or can't be reached; see what it says, and start all "

@@ -185,6 +185,18 @@ def read_manifest(path):
     return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
 
 
+def manifest_digest(manifest, split):
+    """data_set_digest() of the manifest's photos of "train" or "validation"."""
+    names = photo_names(manifest, split)
+    return data_set_digest(names, [manifest[f"{split}/{name}"] for name in names])
+
+
+def photo_names(manifest, split):
+    """The photos of "train" or "validation", in the order in which Keras reads the folder."""
+    names = (Path(n).relative_to(split) for n in manifest if n.startswith(f"{split}/"))
+    return [name.as_posix() for name in sorted(names)]
+
+
 def append_record(path, record):
     """Add one line to a file of JSON lines, whole or not at all, also beside another writer.
 

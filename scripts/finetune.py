@@ -87,6 +87,7 @@ import keras
 
 import distribution
 import images
+import keras2016
 import recipes
 import runs
 import vgg16
@@ -156,12 +157,12 @@ def check_top_model(path, top, arguments, precision, data):
     """
     expected = {
         "photos": (top["data"], data),
+        "recipe": (top["recipe"], arguments.recipe),
         "image size": (tuple(top["image_size"]), IMAGE_SIZE),
         "preprocessing": (
             top["preprocessing"],
-            recipes.PREPROCESSINGS[arguments.preprocessing],
+            recipes.preprocessing(arguments.recipe, arguments.preprocessing),
         ),
-        "recipe": (top["recipe"], arguments.recipe),
         "precision": (top.get("precision", "float32"), precision),
         "seed": (top["seed"], arguments.seed),
     }
@@ -190,7 +191,7 @@ def remedy(arguments):
 def main(arguments):
     """Run the experiment with the options that parse() returned."""
     strategy = distribution.strategy(arguments)
-    preprocessing = recipes.PREPROCESSINGS[arguments.preprocessing]
+    preprocessing = recipes.preprocessing(arguments.recipe, arguments.preprocessing)
     approaches = {
         name: value
         for name, value in vars(arguments).items()
@@ -264,12 +265,13 @@ def main(arguments):
     # compile the model with a SGD/momentum optimizer and a very slow learning rate
     with strategy.scope():
         optimizer = keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM)
-        loss = images.loss(classes)  # for two classes, binary_crossentropy
+        loss = keras2016.loss(arguments.recipe, classes)  # for two classes, binary_crossentropy
         trained.compile(loss=loss, optimizer=optimizer, metrics=["accuracy"])
 
     run = runs.Run(
         {
             "experiment": "finetune",
+            **recipes.loss_clipped(arguments.recipe),
             "image_size": IMAGE_SIZE,
             "preprocessing": preprocessing,
             "augmentation": augmentation,

@@ -1,7 +1,8 @@
 """Batches of photos from folders, as in 2016, with ImageDataGenerator.flow_from_directory.
 
-The batches are Keras's, bit for bit, and so are the random numbers behind them; only the
-work is done in another way, several times as fast: see ImageDataGenerator below.
+The batches are those of Keras 1.0.4 or of today's, as the recipe says, bit for bit, and so
+are the random numbers behind them; only the work is done in another way, several times as
+fast: see ImageDataGenerator below.
 
 A data folder holds `train/CLASS/` and `validation/CLASS/`. Batches are float32
 arrays of shape (batch, height, width, 3), RGB × 1/255, so in 0..1, unless another
@@ -10,6 +11,7 @@ order: cats 0, dogs 1; for more than two classes, rows with a 1 at that position
 """
 
 import functools
+import inspect
 import io
 import itertools
 import sys
@@ -111,11 +113,6 @@ def output(classes):
     return (1, "sigmoid") if classes == 2 else (classes, "softmax")
 
 
-def loss(classes):
-    """The loss of a network whose last layer is output()'s; for two classes, the article's."""
-    return "binary_crossentropy" if classes == 2 else "categorical_crossentropy"
-
-
 def class_probabilities(answers):
     """A model's answers, of one unit or as many as classes, as shape (photos, classes)."""
     return np.hstack([1 - answers, answers]) if answers.shape[1] == 1 else answers
@@ -186,11 +183,75 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
     Keras decodes every photo in every epoch and calls SciPy for each channel. Here
     flow_from_directory keeps the decoded photos, and the affine transform computes once
     which pixel goes where and moves all channels together.
+
+    first_axis: "columns" as in today's Keras, or "rows" as in 2016. centre: what is added to
+    half the size, -0.5 as today or 0.5 as in 2016. See recipes.CHANGES.
+    The other options are Keras's. Done here are float32, channels_last, fill_mode "nearest",
+    interpolation_order 0 and 1, no channel shifts and no brightness, and of
+    flow_from_directory OPTIONS, RGB, and binary, categorical or no labels. All else is left
+    to Keras, which does not know the ways of 2016: with these, it raises ValueError.
     """
+
+    OPTIONS = frozenset(inspect.signature(keras_image.DirectoryIterator.__init__).parameters) - {
+        *("data_format", "save_to_dir", "save_prefix", "save_format", "follow_links"),
+        *("subset", "dtype"),
+    }
+
+    def __init__(self, *, first_axis="columns", centre=-0.5, **options):
+        super().__init__(**options)
+        self.first_axis, self.centre = first_axis, centre
+        self.is_fast = (
+            self.dtype == "float32"
+            and self.data_format == "channels_last"
+            and self.fill_mode == "nearest"
+            and self.interpolation_order <= 1
+            and not self.channel_shift_range
+            and self.brightness_range is None
+        )
+        self.is_of_2016 = (first_axis, centre) != ("columns", -0.5)
+        if not self.is_fast:
+            self._refuse_2016("these options")
+
+    def _refuse_2016(self, what):
+        if self.is_of_2016:
+            raise ValueError(f"{what}: not with the axes and the centre of 2016")
+
+    def get_random_transform(self, img_shape, seed=None):
+        """Keras's parameters of a random transform, drawn from NumPy's global generator.
+
+        With the axes or the centre of 2016 as Keras 1.0.4 drew them: in the same order, but
+        no number for a flip that is off.
+        """
+        if not self.is_of_2016:
+            return super().get_random_transform(img_shape, seed)
+        if seed is not None:
+            np.random.seed(seed)
+
+        def within(limit):
+            return np.random.uniform(-limit, limit) if limit else 0
+
+        low, high = self.zoom_range
+        return {
+            "theta": within(self.rotation_range),
+            "tx": within(self.height_shift_range) * img_shape[0],
+            "ty": within(self.width_shift_range) * img_shape[1],
+            "shear": within(self.shear_range),
+            **dict(zip(("zx", "zy"), np.random.uniform(low, high, 2), strict=True)),
+            "flip_horizontal": bool(self.horizontal_flip and np.random.random() < 0.5),
+            "flip_vertical": bool(self.vertical_flip and np.random.random() < 0.5),
+        }
 
     def flow_from_directory(self, directory, **options):
         """Keras's batches of the photos in `directory`; the options are Keras's, too."""
-        return PhotoIterator(directory, self, **options)
+        if (
+            self.is_fast
+            and options.keys() <= self.OPTIONS
+            and options.get("color_mode", "rgb") == "rgb"
+            and options.get("class_mode") in ("binary", "categorical", None)
+        ):
+            return PhotoIterator(directory, self, **options)
+        self._refuse_2016("these options of flow_from_directory")
+        return super().flow_from_directory(directory, **options)
 
     def apply_transform(self, x, transform_parameters):
         """Transform a photo of shape (height, width, channels) as Keras does.
@@ -198,35 +259,37 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
         transform_parameters: what get_random_transform() returned. Returns an array of the
         same shape; of the same type for interpolation order 0, else float32.
         """
-        if self.fill_mode != "nearest" or self.interpolation_order > 1:
+        if not self.is_fast:
             return super().apply_transform(x, transform_parameters)
         rest = dict(transform_parameters)
-        matrix, offset = _affine_transform(x.shape, rest)
+        matrix, offset = _affine_transform(x.shape, rest, self.first_axis, self.centre)
         if not np.array_equal(matrix, np.eye(2)) or offset.any():
             flips = [rest.pop(name, False) for name in ("flip_vertical", "flip_horizontal")]
             x = _resample(x, matrix, offset, flips, self.interpolation_order)
+            x = x.astype(np.float32) if self.interpolation_order else x
         for name in "theta", "tx", "ty", "shear", "zx", "zy":
             rest.pop(name, None)
         return super().apply_transform(x, rest)
 
 
-def _affine_transform(shape, parameters):
+def _affine_transform(shape, parameters, first_axis, centre):
     """Where a transformed photo's pixels come from: (row, column) @ matrix.T + offset.
 
-    The matrix and the offset are computed as keras.preprocessing does, in the same order,
-    for the same last bit.
+    The matrix and the offset are computed as keras.preprocessing does, and did in 2016, in
+    the same order, for the same last bit.
     """
     theta, shear = (np.deg2rad(parameters.get(name, 0)) for name in ("theta", "shear"))
     rotation = [[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]]
     shift = [[1, 0, parameters.get("tx", 0)], [0, 1, parameters.get("ty", 0)], [0, 0, 1]]
     shear = [[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]]
     zoom = [[parameters.get("zx", 1), 0, 0], [0, parameters.get("zy", 1), 0], [0, 0, 1]]
-    x, y = shape[0] / 2 - 0.5, shape[1] / 2 - 0.5  # of the photo's centre, as Keras names them
+    x, y = shape[0] / 2 + centre, shape[1] / 2 + centre  # as Keras names them
     matrix = np.dot(np.dot(np.dot(rotation, shift), shear), zoom)
     matrix = np.dot(
         np.dot([[1, 0, x], [0, 1, y], [0, 0, 1]], matrix), [[1, 0, -x], [0, 1, -y], [0, 0, 1]]
     )
-    matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]  # its x and y are columns and rows
+    if first_axis == "columns":
+        matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]
     return matrix[:2, :2], matrix[:2, 2]
 
 
@@ -242,12 +305,11 @@ def _resample(photo, matrix, offset, flips, order):
     column = np.arange(width)[:: -1 if left_to_right else 1]
     origins = []
     for axis, size in enumerate((height, width)):
-        # In SciPy's order, for the same last bit; in place, since fresh memory costs more
-        # than the sums do.
-        origin = np.add(matrix[axis, 0] * row, matrix[axis, 1] * column)
-        origin += offset[axis]
-        np.clip(origin, 0, size - 1, out=origin)
+        # In SciPy's order, for the same last bit.
+        origin = np.add(offset[axis] + matrix[axis, 0] * row, matrix[axis, 1] * column)
         if order == 0:
+            # In place, since fresh memory costs more than the sums do.
+            np.clip(origin, 0, size - 1, out=origin)
             origin += 0.5
             origin = origin.astype(np.int32)
         origins.append(origin)
@@ -257,16 +319,18 @@ def _resample(photo, matrix, offset, flips, order):
         rows *= width
         rows += columns
         return pixels.take(rows, axis=0)
-    upper, left = rows.astype(np.int32), columns.astype(np.int32)
-    lower, right = np.minimum(upper + 1, height - 1), np.minimum(left + 1, width - 1)
+    # Beyond the edge it is the pixels that are the edge's; the place between them stays.
+    upper, left = np.floor(rows), np.floor(columns)
     top, start = (1 - (rows - upper))[..., None], (1 - (columns - left))[..., None]
     bottom, end = 1 - top, 1 - start
+    upper, lower = (np.clip(upper + n, 0, height - 1).astype(np.int32) for n in (0, 1))
+    left, right = (np.clip(left + n, 0, width - 1).astype(np.int32) for n in (0, 1))
     # In float64 and in SciPy's order, for the same last bit.
     result = pixels.take(upper * width + left, axis=0) * top * start
     result += pixels.take(upper * width + right, axis=0) * top * end
     result += pixels.take(lower * width + left, axis=0) * bottom * start
     result += pixels.take(lower * width + right, axis=0) * bottom * end
-    return result.astype(np.float32)
+    return result
 
 
 def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
@@ -276,6 +340,8 @@ def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
     the turn that a camera notes in EXIF. But grey in 16 bits, which Pillow would cut off at
     255 and so make white, keeps its upper 8 bits. Raises what Pillow raises, and ValueError
     for pictures whose numbers have no known range.
+
+    interpolation: "nearest-2016" for the nearest neighbour of Pillow 3.2, else Keras's.
     """
     with Image.open(io.BytesIO(content)) as picture:
         if picture.mode in ("I", "F"):
@@ -285,6 +351,10 @@ def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
             file = io.BytesIO()
             Image.fromarray(upper).save(file, "PNG")
             content = file.getvalue()
+    if interpolation == "nearest-2016":
+        picture = np.asarray(keras_image.load_img(io.BytesIO(content), color_mode=color_mode))
+        rows, columns = map(_places_of_2016, picture.shape, image_size)
+        return picture[rows[:, None], columns]
     picture = keras_image.load_img(
         io.BytesIO(content),
         color_mode=color_mode,
@@ -293,6 +363,12 @@ def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
         keep_aspect_ratio=keep_aspect_ratio,
     )
     return np.asarray(picture)
+
+
+def _places_of_2016(size, target):
+    """Which of `size` pixels Pillow 3.2 takes for each of `target`: a sum, cut off."""
+    places = np.cumsum(np.full(target, size / target))  # one by one, for the same last bit
+    return np.concatenate(([0], places[:-1])).astype(int)
 
 
 class PhotoIterator(keras_image.DirectoryIterator):
@@ -325,7 +401,9 @@ class PhotoIterator(keras_image.DirectoryIterator):
     def photo(self, index):
         """The decoded photo of that number: uint8 of shape (height, width, 3)."""
         if index < len(self.cache) and self.is_cached[index]:
-            return self.cache[index]
+            photo = self.cache[index]
+            photo.flags.writeable = False  # this view's; the cache stays as it is
+            return photo
         return self._decode(index, Path(self.filepaths[index]).read_bytes())
 
     def _decode(self, index, content):

@@ -114,6 +114,8 @@ def find_models(arguments):
     data set's folder of weights are another data set's.
     """
     if arguments.model:
+        if not arguments.model.exists():
+            raise InputError(f"{arguments.model}: no such file; name one that the scripts wrote")
         return [arguments.model]
     default = folders.default_weights(arguments.data)
     weights = arguments.weights or default

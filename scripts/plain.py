@@ -2,7 +2,8 @@
 
 It is what one would write today from the article: Keras's own ImageDataGenerator, fit()
 and predict(), float32, the whole network for every photo in every epoch, in TensorFlow as
-it is. The augmentation is that of the faithful recipe, so that both do the same to the photos.
+it is. The augmentation is that of the recipe `constants`, which the others are measured with, so
+that both do the same to the photos.
 """
 
 import os

@@ -75,14 +75,14 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 import backend  # noqa: F401  first, it sets Keras up
 import keras
 import numpy as np
-from tensorflow.keras.preprocessing.image import ImageDataGenerator
 
+import images
 import recipes
 
 
 def preview(photo, folder, recipe, seed):
     """Write PICTURES augmented versions of a photo to a folder. Returns their paths."""
-    datagen = ImageDataGenerator(
+    datagen = images.ImageDataGenerator(
         **recipes.augmentation(
             recipe,
             shear_range=SHEAR_RANGE,

@@ -1,61 +1,87 @@
-"""What the article's constants mean, and how photos are prepared. Needs no TensorFlow."""
+"""What the article's constants mean, and how photos are prepared. Needs no TensorFlow.
+
+The article's code ran in Keras 1.0.4 with Pillow 3.2 and SciPy 0.17. Today's packages give the
+same constants another meaning in seven places, the CHANGES. A recipe says which of them are
+as they were in 2016, and which as they are today.
+"""
 
 import math
+
+CHANGES = {
+    # of the augmentation, see images.ImageDataGenerator
+    "shear": "its unit: radians, and degrees since Keras 2.1.3 (keras PR 8868). On a picture "
+    "150 pixels high, 0.2 moved a corner by 14.8 pixels; now it moves it by 0.26",
+    "axes": "which axis of a picture comes first: rows, so that the shear moves rows; now columns",
+    "centre": "the point that stays: half the size + 0.5; now half the size - 0.5",
+    "interpolation": "the affine transform took the nearest pixel; now it interpolates",
+    # of the preprocessing, see images.decode()
+    "resizing": "Pillow's nearest neighbour: the pixel at the left of the place; now below it",
+    # of the training, see keras2016.py
+    "loss": "of clipped probabilities; now of what the sigmoid makes them from",
+    "epsilon": "RMSprop divided by sqrt(a) + 1e-8; now by sqrt(a + 1e-7), and at rest 30,000 "
+    "times as much is added",
+}
+
+# {recipe: the changes that it has as they are today}. "faithful": all as in 2016. "as-printed":
+# the constants as they are printed, in today's meaning. "constants": what was called faithful
+# here before the others were known; of the epsilon, what a constant can do: sqrt(a + 1e-16).
+# The others tell what each change costs: faithful but for that one.
+RECIPES = {
+    "faithful": set(),
+    "as-printed": set(CHANGES),
+    "constants": {"axes", "centre", "resizing", "loss"},
+    **{f"as-printed-{change}": {change} for change in CHANGES},
+}
 
 # What the article's networks are fed with. Stored with the weights, so that a photo
 # can be prepared in the same way wherever they are used.
 PREPROCESSING = {
     "color_mode": "rgb",
     "rescale": 1.0 / 255,  # the article's choice, also for VGG16, which was trained otherwise
-    "interpolation": "nearest",  # of the resizing; Keras's default, then and now
+    "interpolation": "nearest-2016",  # of the resizing; Keras's default, in the old Pillow's way
     "keep_aspect_ratio": False,
 }
 
 # What VGG16 was trained on: BGR in 0..255 less ImageNet's mean colour. The mode is that of
 # keras.applications.imagenet_utils.preprocess_input.
-IMAGENET_PREPROCESSING = {**PREPROCESSING, "rescale": 1.0, "mode": "caffe"}
-PREPROCESSINGS = {"rescaled": PREPROCESSING, "imagenet": IMAGENET_PREPROCESSING}
+IMAGENET = {"rescale": 1.0, "mode": "caffe"}
+PREPROCESSINGS = {"rescaled": {}, "imagenet": IMAGENET}
 
 FILL_MODE = "nearest"  # ImageDataGenerator's default, then and now
 
-# What the article's augmentation constants meant to Keras 1.0.4, and mean today. Of the shear:
-# then in radians, in degrees since Keras 2.1.3 (keras PR 8868). On a picture 150 pixels high,
-# 0.2 moved a corner by 14.8 pixels; now it moves it by 0.26. Of the interpolation: then the
-# affine transform took the nearest pixel, now it interpolates between four.
-SHEAR_UNIT = {"faithful": "radians", "as-printed": "degrees"}
-INTERPOLATION_ORDER = {"faithful": 0, "as-printed": 1}
 
-# RMSprop divided by sqrt(a) + 1e-8 in 2016 and divides by sqrt(a + epsilon) today,
-# where Keras's default epsilon is 1e-7: 30,000 times as much for a parameter at rest.
-RMSPROP_EPSILON = {"faithful": 1e-16, "as-printed": 1e-7}
-
-# "faithful": the article's constants mean what they meant in 2016; "as-printed": what they mean
-# today. The others tell what each change costs: faithful but for one of them, as it is today.
-CHANGES = ("shear", "interpolation", "epsilon")
-RECIPES = ("faithful", "as-printed", *(f"as-printed-{change}" for change in CHANGES))
-
-
-def meaning(recipe, change):
-    """Whether the recipe has one of CHANGES "as-printed" or "faithful"."""
-    return "as-printed" if recipe in ("as-printed", f"as-printed-{change}") else "faithful"
+def preprocessing(recipe, name="rescaled"):
+    """How the recipe prepares photos, fed as one of PREPROCESSINGS."""
+    today = {"interpolation": "nearest"} if "resizing" in RECIPES[recipe] else {}
+    return PREPROCESSING | today | PREPROCESSINGS[name]
 
 
 def augmentation(recipe, shear_range, **ranges):
-    """Arguments of ImageDataGenerator for the article's augmentation constants.
+    """Arguments of images.ImageDataGenerator for the article's augmentation constants.
 
     recipe: one of RECIPES. shear_range: the article's number, in the recipe's unit.
     ranges: those whose meaning has not changed: zoom_range, horizontal_flip, ...
     """
-    if SHEAR_UNIT[meaning(recipe, "shear")] == "radians":
-        shear_range = math.degrees(shear_range)
+    today = RECIPES[recipe]
     return {
-        "shear_range": shear_range,
-        "interpolation_order": INTERPOLATION_ORDER[meaning(recipe, "interpolation")],
+        "shear_range": shear_range if "shear" in today else math.degrees(shear_range),
+        "interpolation_order": 1 if "interpolation" in today else 0,
         "fill_mode": FILL_MODE,
+        **({} if "axes" in today else {"first_axis": "rows"}),
+        **({} if "centre" in today else {"centre": 0.5}),
         **ranges,
     }
 
 
-def rmsprop_epsilon(recipe):
-    """RMSprop's epsilon in today's Keras, with which it is the recipe's."""
-    return RMSPROP_EPSILON[meaning(recipe, "epsilon")]
+def rmsprop(recipe):
+    """What the recipe's RMSprop divides by; a is the running mean of squared gradients."""
+    if recipe == "constants":
+        return {"denominator": "sqrt(a + epsilon)", "epsilon": 1e-16}
+    if "epsilon" in RECIPES[recipe]:
+        return {"denominator": "sqrt(a + epsilon)", "epsilon": 1e-7}
+    return {"denominator": "sqrt(a) + epsilon", "epsilon": 1e-8}
+
+
+def loss_clipped(recipe):
+    """For a record, {"loss": "of clipped probabilities"} if the recipe's is, else {}."""
+    return {} if "loss" in RECIPES[recipe] else {"loss": "of clipped probabilities"}

@@ -32,10 +32,18 @@ FEW_CLASSES = 5  # are named in the table, of more the number
 HEADER = ("experiment", "article", "here", "95 %", "runs", "epochs", "in", "s/epoch", "on")
 
 RECIPES = {
-    "faithful": "faithful: what the constants meant in 2016",
+    "faithful": "faithful: all as in 2016",
     "as-printed-shear": "the shear in degrees",
+    "as-printed-axes": "the shear of columns",
+    "as-printed-centre": "the transform's centre",
     "as-printed-interpolation": "linear interpolation",
+    "as-printed-resizing": "today's nearest neighbour",
+    "as-printed-loss": "the unclipped loss",
     "as-printed-epsilon": "RMSprop's epsilon",
+    "constants": "constants: as far as they restore it",
+    "constants-as-printed-shear": "constants, the shear in degrees",
+    "constants-as-printed-interpolation": "constants, linear interpolation",
+    "constants-as-printed-epsilon": "constants, RMSprop's epsilon",
     "as-printed": "as printed: what they mean today",
 }
 LAST_FEW = 5  # epochs, whose mean is steadier than the last one
@@ -45,25 +53,16 @@ HARD_PHOTOS = 20  # as many are shown of those that most runs get wrong
 def is_the_articles(record, manifest):
     """Whether a run used exactly the photos of data/manifest.sha256."""
     return all(
-        record["data"][split]["sha256"] == manifest_digest(manifest, split)
+        record["data"][split]["sha256"] == files.manifest_digest(manifest, split)
         for split in ("train", "validation")
     )
 
 
-def manifest_digest(manifest, split):
-    """files.data_set_digest() of the manifest's photos of "train" or "validation"."""
-    names = photo_names(manifest, split)
-    return files.data_set_digest(names, [manifest[f"{split}/{name}"] for name in names])
-
-
-def photo_names(manifest, split):
-    """The photos of "train" or "validation", in the order in which Keras reads the folder."""
-    names = (Path(n).relative_to(split) for n in manifest if n.startswith(f"{split}/"))
-    return [name.as_posix() for name in sorted(names)]
-
-
-# What may differ between the runs of one row: the seed, and what is no setting.
+# What may differ between the runs of one row: the seed, and what is no setting. Machines round
+# differently, as much as another seed does; the table names them all.
 NOT_SETTINGS = {
+    "hardware",
+    "model_sha256",
     "run",
     "seed",
     "started",
@@ -159,8 +158,13 @@ def row(runs):
     if (classes, photos) != (["cats", "dogs"], PHOTOS):
         of = ", ".join(classes) if len(classes) <= FEW_CLASSES else f"{len(classes)} classes"
         notes.append(f"{photos:,} photos of {of}")
-    seconds = statistics.median(s for run in runs for s in run["seconds_per_epoch"])
-    hardware = first["hardware"]
+    places = {}
+    for run in runs:
+        hardware = run["hardware"]
+        place = ", ".join(hardware["gpus"])
+        place = place or f"{hardware['cores']} cores, {hardware['processor']}"
+        places.setdefault(place, []).extend(run["seconds_per_epoch"])
+    seconds = [f"{statistics.median(times):.1f}" for times in places.values()]
     return (
         first["experiment"] + (f" ({', '.join(notes)})" if notes else ""),
         ARTICLE.get(first["experiment"], ""),
@@ -169,8 +173,8 @@ def row(runs):
         str(len(runs)),
         str(first["epochs"]),
         precision(first).removeprefix("mixed_"),
-        f"{seconds:.1f}" if first["experiment"] in ARTICLE else "",
-        ", ".join(hardware["gpus"]) or f"{hardware['cores']} cores, {hardware['processor']}",
+        "; ".join(seconds) if first["experiment"] in ARTICLE else "",
+        "; ".join(places),
     )
 
 
@@ -196,8 +200,8 @@ def is_whole(record):
 def as_the_article(records):
     """{experiment: {recipe: runs}} of whole runs with ImageNet's VGG16, as the article has them.
 
-    In the precision and on the machine that most of them were made in and on. The faithful
-    runs in float32 on that machine, if it is another precision, are under "float32".
+    In the precision that most of the faithful ones, or else of all, were made in. The
+    faithful runs in float32, if it is another precision, are under "float32".
     """
     whole = [
         runs
@@ -205,21 +209,18 @@ def as_the_article(records):
         if is_whole(runs[0]) and not fed_as_trained(runs[0]) and not approaches(runs[0])
     ]
     count = collections.Counter()
+    are_there_faithful_ones = any(runs[0]["recipe"] == "faithful" for runs in whole)
     for runs in whole:
-        count[conditions(runs)] += len(runs)
+        if runs[0]["recipe"] == "faithful" or not are_there_faithful_ones:
+            count[precision(runs[0])] += len(runs)
     result = {experiment: {} for experiment in ARTICLE}
     for runs in whole:
         most_common = count.most_common(1)[0][0]
-        if conditions(runs) == most_common:
+        if precision(runs[0]) == most_common:
             result[runs[0]["experiment"]][runs[0]["recipe"]] = runs
-        elif runs[0]["recipe"] == "faithful" and conditions(runs) == ("float32", most_common[1]):
+        elif runs[0]["recipe"] == "faithful" and precision(runs[0]) == "float32":
             result[runs[0]["experiment"]]["float32"] = runs
     return result
-
-
-def conditions(runs):
-    """What else than its settings a row of runs depends on."""
-    return precision(runs[0]), json.dumps(runs[0]["hardware"])
 
 
 def last_ten(run):
@@ -264,9 +265,11 @@ def changes(articles):
             cells = []
             for result in (lambda run: run["val_accuracy"]), last_ten:
                 values = [result(run) for run in recipes[recipe]]
-                reference = [result(run) for run in recipes["faithful"]]
+                beside = "constants" if recipe.startswith("constants-") else "faithful"
+                reference = [result(run) for run in recipes.get(beside, [])]
                 cells.append(mean_and_spread(values))
-                cells.append("" if recipe == "faithful" else difference(values, reference))
+                alone = recipe == "faithful" or not reference
+                cells.append("" if alone else difference(values, reference))
             rows.append((f"{experiment}, {label}", str(len(recipes[recipe])), *cells))
     return cli.markdown(rows)
 
@@ -416,11 +419,18 @@ def hard_photos_table(photos):
     return cli.markdown(rows)
 
 
-def article_conditions(articles):
-    """The conditions() of the faithful runs, which what is compared with them must share."""
+def precisions(articles):
+    """The precision of as_the_article()'s runs, which what is compared with them must share."""
     return {
-        conditions(recipes["faithful"]) for recipes in articles.values() if "faithful" in recipes
+        precision(runs[0])
+        for recipes in articles.values()
+        for recipe, runs in recipes.items()
+        if recipe != "float32"
     }
+
+
+# Recipes of 2016: approaches are compared with the article's way in the same one.
+OF_2016 = ("faithful", "constants")
 
 
 def best_runs(ours, articles):
@@ -430,7 +440,7 @@ def best_runs(ours, articles):
         for runs in group(ours)
         if runs[0]["experiment"] == "best"
         and runs[0]["vgg16_weights"] == "imagenet"
-        and conditions(runs) in article_conditions(articles)
+        and precision(runs[0]) in precisions(articles)
     ]
     return max(groups, key=lambda runs: max(run["finished"] for run in runs), default=[])
 
@@ -443,12 +453,13 @@ def beyond(ours, articles):
         for runs in group(ours)
         if runs[0]["experiment"] in ("bottleneck", "finetune")
         and is_whole(runs[0])
-        and runs[0]["recipe"] == "faithful"
-        and conditions(runs) in article_conditions(articles)
+        and runs[0]["recipe"] in OF_2016
+        and precision(runs[0]) in precisions(articles)
     ]
     compared.sort(
         key=lambda runs: (
             list(ARTICLE).index(runs[0]["experiment"]),
+            OF_2016.index(runs[0]["recipe"]),
             fed_as_trained(runs[0]),
             len(approaches(runs[0])),
         )
@@ -457,7 +468,8 @@ def beyond(ours, articles):
     for runs in [*compared, best_runs(ours, articles)[:1]]:
         if not runs:
             continue
-        name = ", ".join([runs[0]["experiment"], *approaches(runs[0])])
+        recipe = [runs[0]["recipe"]] if runs[0]["recipe"] == "constants" else []
+        name = ", ".join([runs[0]["experiment"], *recipe, *approaches(runs[0])])
         _, _, here, photos_allow, count, *_ = row(runs)
         height, width = runs[0]["image_size"]
         way = "BGR less the mean" if fed_as_trained(runs[0]) else "RGB × 1/255"
@@ -468,34 +480,45 @@ def beyond(ours, articles):
 def approaches_table(ours, articles):
     """Markdown table: fine-tuning with the article's approaches, and fed as VGG16 was trained.
 
-    Such runs may have fewer epochs than the article's; beside each stand the faithful runs as
-    they were after as many. None if there are no such runs.
+    Such runs may have fewer epochs than the article's; beside each stand the runs of the same
+    recipe without it as they were after as many. None if there are no such runs.
     """
-    faithful = articles["finetune"].get("faithful", [])
     rows = []
     for runs in group(ours):
         first = runs[0]
+        without = articles["finetune"].get(first["recipe"], [])
         if (
             first["experiment"] != "finetune"
             or not (approaches(first) or fed_as_trained(first))
             or not is_whole(first | {"epochs": EPOCHS})
-            or first["recipe"] != "faithful"
-            or conditions(runs) not in article_conditions(articles)
+            or first["recipe"] not in OF_2016
+            or precision(first) not in precisions(articles)
+            or not without
         ):
             continue
         notes = approaches(first) + (["BGR less the mean"] if fed_as_trained(first) else [])
         cells = []
-        for compared in runs, faithful:
+        for compared in runs, without:
             curves = [run["history"]["val_accuracy"][: first["epochs"]] for run in compared]
             cells.append(mean_and_spread([curve[-1] for curve in curves]))
             cells.append(mean_and_spread([statistics.mean(curve[-LAST_FEW:]) for curve in curves]))
         name = ", ".join(notes)
-        rows.append((len(notes), name, str(first["epochs"]), str(len(runs)), *cells))
-    if not rows or not faithful:
+        rows.append(
+            (
+                OF_2016.index(first["recipe"]),
+                len(notes),
+                name,
+                first["recipe"],
+                str(first["epochs"]),
+                str(len(runs)),
+                *cells,
+            )
+        )
+    if not rows:
         return None
-    head = ("fine-tuning with", "epochs", "runs", "the last", f"mean of {LAST_FEW}")
-    head = (*head, "faithful, then", f"mean of {LAST_FEW}")
-    return cli.markdown([head, *(row[1:] for row in sorted(rows))])
+    head = ("fine-tuning with", "recipe", "epochs", "runs", "the last", f"mean of {LAST_FEW}")
+    head = (*head, "without it, then", f"mean of {LAST_FEW}")
+    return cli.markdown([head, *(row[2:] for row in sorted(rows))])
 
 
 def read_choice(path, manifest):
@@ -503,7 +526,7 @@ def read_choice(path, manifest):
     if not path.exists():
         return None
     choice = json.loads(path.read_text())
-    photos_are_ours = choice["photos"]["sha256"] == manifest_digest(manifest, "train")
+    photos_are_ours = choice["photos"]["sha256"] == files.manifest_digest(manifest, "train")
     return choice if photos_are_ours and choice["vgg16_weights"] == "imagenet" else None
 
 
@@ -564,9 +587,10 @@ def report(ours, others, articles, crossval, photos, fewer, choice):
     ]
     parts += ["## What each change of Keras costs", picture(*COSTS), changes(articles)]
     parts += [
-        "Differences are to the faithful recipe, with Welch's 95 % interval. Each of the "
-        "changes of Keras is\nmade alone, the others left as they were in 2016. The mean of "
-        "the last ten epochs is less of a\nlottery than the last one, which is the result."
+        "Differences are to the faithful recipe, of those that begin with constants to that "
+        "recipe, with Welch's\n95 % interval. Each of the changes is made alone, the others "
+        "left as they were in 2016. The mean of\nthe last ten epochs is less of a lottery than "
+        "the last one, which is the result."
     ]
     if crossval:
         parts += ["## Cross-validation", crossvalidation(crossval)]
@@ -580,7 +604,8 @@ def report(ours, others, articles, crossval, photos, fewer, choice):
         parts += [
             "Fine-tuning with the article's approaches to get to above 0.95, and with VGG16 fed as "
             "it was trained:\nvalidation accuracy after the last epoch, and the mean of the last "
-            f"{LAST_FEW}; beside it, that of the faithful runs\nafter as many epochs.",
+            f"{LAST_FEW}; beside it, that of the runs of the same\nrecipe without it after as many "
+            "epochs.",
             tuned,
         ]
     if choice:
@@ -669,21 +694,24 @@ def write(arguments, ours, others, manifest):
         for record in files.read_records(folder / "crossval.jsonl")
         if record["all_photos_sha256"] == all_photos and record["epochs"] == EPOCHS
     ]
-    names = photo_names(manifest, "validation")
+    names = files.photo_names(manifest, "validation")
     photos = hard_photos(articles, names)
     readme = arguments.readme.read_text(encoding="utf-8")
-    whole = best_runs(ours, articles)[:1]
-    for experiment in "scratch", "bottleneck":
-        whole += articles[experiment].get("faithful", [])
     fewer = [
         record
         for record in files.read_records(folder / "label_efficiency.jsonl")
         if is_the_articles({"data": record["drawn_from"]}, manifest)
         and record.get("vgg16_weights", "imagenet") == "imagenet"
         and (record["experiment"] == "best" or is_whole(record))
-        and record["recipe"] in ("faithful", "best")
-        and conditions([record]) in article_conditions(articles)
+        and precision(record) in precisions(articles)
     ]
+    # Of the recipe that there are most runs of; best is of none.
+    count = collections.Counter(r["recipe"] for r in fewer if r["experiment"] != "best")
+    recipe = max(count, key=count.get, default=None)
+    fewer = [record for record in fewer if record["recipe"] in (recipe, "best")]
+    whole = best_runs(ours, articles)[:1]
+    for experiment in "scratch", "bottleneck":
+        whole += articles[experiment].get(recipe, [])
     fewer = by_photos(fewer, whole) if fewer else None
     choice = read_choice(folder / "choice.json", manifest)
     filled = sections(articles, f"{folder.name}/", crossval, ours)

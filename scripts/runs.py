@@ -245,14 +245,16 @@ class Run(keras.callbacks.Callback):
 def save_model(model, path, record):
     """Save weights with all that it takes to use them, as two texts in the same HDF5 file.
 
-    `about/architecture` is the model's to_json(); `about/record` is the run's record,
+    `about/architecture` is the model's to_json(), uncompiled; `about/record` is the run's record,
     whose `class_indices`, `image_size` and `preprocessing` tell how to feed the model
     and how to read its answer. They are data sets because attributes end at 64 KiB.
     """
     memory = _InMemory()
     model.save_weights(memory)
     with h5py.File(memory, "r+") as file:
-        file["about/architecture"] = model.to_json()
+        architecture = json.loads(model.to_json())
+        architecture.pop("compile_config", None)  # of the training, which is over
+        file["about/architecture"] = json.dumps(architecture)
         file["about/record"] = json.dumps(record)
     _write(path, memory)
 

@@ -48,6 +48,14 @@ EXPERIMENTS = {  # in the page's order
     "bottleneck": (bottleneck, (3, 3)),
     "scratch": (scratch, (8, 8)),
 }
+SMALL_SERVER = f"""
+import runpy, sys
+sys.path[:0] = {[str(ROOT / "scripts"), str(ROOT / "tests")]!r}
+import backend, small
+small.shrink()
+sys.argv[0] = {str(ROOT / "scripts" / "app.py")!r}
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -335,7 +343,7 @@ def serving(*options):
     with socket.create_server((app.ADDRESS, 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:  # where no settings are
-        command = [sys.executable, ROOT / "scripts" / "app.py", "--port", port, *options]
+        command = [sys.executable, "-c", SMALL_SERVER, "--port", port, *options]
         server = subprocess.Popen(
             list(map(str, command)),
             env={**os.environ, "HOME": home},

@@ -11,6 +11,7 @@ import finetune
 import h5py
 import images
 import keras
+import keras2016
 import recipes
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import scratch
 import vgg16
 from cli import InputError
 from conftest import SIZES, SMALL
+from PIL import Image
 
 EXPERIMENTS = [scratch, bottleneck, finetune]
 
@@ -75,7 +77,12 @@ def test_recipes(workplace):
     printed = workplace.run(scratch, "--epochs", 1, "--as-printed")
     assert faithful["augmentation"]["shear_range"] == pytest.approx(np.degrees(0.2))
     assert faithful["augmentation"]["interpolation_order"] == 0
-    assert faithful["optimizer"]["epsilon"] == 1e-16
+    assert faithful["optimizer"]["epsilon"] == 1e-8
+    assert faithful["optimizer"]["denominator"] == "sqrt(a) + epsilon"
+    assert faithful["loss"] == "of clipped probabilities"
+    assert faithful["preprocessing"]["interpolation"] == "nearest-2016"
+    assert printed["preprocessing"]["interpolation"] == "nearest"
+    assert "loss" not in printed and "denominator" not in printed["optimizer"]
     assert printed["augmentation"]["shear_range"] == 0.2
     assert printed["augmentation"]["interpolation_order"] == 1
     assert printed["optimizer"]["epsilon"] == keras.optimizers.RMSprop().epsilon
@@ -88,8 +95,12 @@ def test_recipes_of_one_change(change):
         augmentation = recipes.augmentation(recipe, shear_range=0.2)
         return {
             "shear": augmentation["shear_range"],
+            "axes": augmentation.get("first_axis"),
+            "centre": augmentation.get("centre"),
             "interpolation": augmentation["interpolation_order"],
-            "epsilon": recipes.rmsprop_epsilon(recipe),
+            "resizing": recipes.preprocessing(recipe)["interpolation"],
+            "loss": recipes.loss_clipped(recipe),
+            "epsilon": recipes.rmsprop(recipe),
         }
 
     printed = settings("as-printed")
@@ -100,6 +111,27 @@ def test_recipes_of_one_change(change):
 def test_defaults_are_the_articles():
     for script in EXPERIMENTS:
         assert (script.EPOCHS, script.BATCH_SIZE, SIZES[script]) == (50, 32, (150, 150))
+
+
+@pytest.mark.parametrize("recipe", ["faithful", "as-printed"])
+@pytest.mark.parametrize("script", EXPERIMENTS)
+def test_the_recipes_loss_and_optimizer_are_compiled(workplace, monkeypatch, script, recipe):
+    if script is finetune:
+        workplace.run(bottleneck, "--epochs", 1, "--recipe", recipe)
+    models, init = [], runs.Run.__init__
+
+    def note(self, settings, arguments, model, train_generator):
+        models.append(model)
+        init(self, settings, arguments, model, train_generator)
+
+    monkeypatch.setattr(runs.Run, "__init__", note)
+    record = workplace.run(script, "--epochs", 1, "--recipe", recipe)
+    of_2016 = recipe == "faithful"
+    assert models[0].loss is keras2016.binary_crossentropy if of_2016 else "binary_crossentropy"
+    assert ("loss" in record) == of_2016
+    if script is not finetune:
+        assert isinstance(models[0].optimizer, keras2016.RMSprop) == of_2016
+    assert finetune.DROPOUT == bottleneck.DROPOUT
 
 
 def test_small_convnet_has_the_articles_layers():
@@ -124,8 +156,7 @@ def test_features_and_labels_belong_together(workplace):
         generator = images.in_order_generator(workplace.data / split, SMALL, 5)
         assert len(features) == len(generator.classes)
         for row in 0, len(features) // 2, len(features) - 1:
-            photo = keras.utils.load_img(generator.filepaths[row], target_size=SMALL)
-            alone = base.predict(keras.utils.img_to_array(photo)[None] / 255, verbose=0)[0]
+            alone = base.predict(generator.photo(row)[None] / np.float32(255), verbose=0)[0]
             np.testing.assert_allclose(features[row], alone, rtol=1e-3, atol=1e-4)
             assert ("cat", "dog")[generator.classes[row]] in generator.filenames[row]
 
@@ -266,8 +297,13 @@ def test_a_saved_model_tells_how_to_use_it(workplace):
     rescale = record["preprocessing"]["rescale"]
     right = 0
     for photo, label in zip(generator.filepaths, generator.classes, strict=True):
-        picture = keras.utils.load_img(photo, target_size=record["image_size"])
-        probability = model.predict(keras.utils.img_to_array(picture)[None] * rescale, verbose=0)
+        picture = Image.open(photo)
+        sizes = zip((picture.height, picture.width), record["image_size"], strict=True)
+        rows, columns = (  # as in weights/README.md
+            np.cumsum([0] + [size / target] * (target - 1)).astype(int) for size, target in sizes
+        )
+        pixels = np.asarray(picture)[rows[:, None], columns] * np.float32(rescale)
+        probability = model.predict(pixels[None], verbose=0)
         right += (probability[0, 0] > 0.5) == (label == record["class_indices"]["dogs"])
     assert right / len(generator.classes) == pytest.approx(record["val_accuracy"])
 

@@ -86,7 +86,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
     for target in set(phony.split()[1:]) - {"help", "FORCE"}:
         assert f"\n  {target} " in make.output
     variables = [line.split()[0] for line in text.splitlines() if " ?=" in line]
-    assert len(variables) == 20
+    assert len(variables) == 21
     for variable in variables:
         assert f"\n  {variable} " in make.output
 
@@ -169,6 +169,12 @@ def test_beyond_the_article(make):
         "bottleneck --data data --seed 0",
         "best --data data --seed 0",
         "label_efficiency --data data --seed 0 --draws 2 --epochs 50 --batch-size 32",
+    ]
+
+
+def test_original(make):
+    assert make("original", "SEEDS=3", "PYTHON27=/opt/python2.7")[1:] == [
+        "original --data data --python27 /opt/python2.7 --seed 0 --seeds 3 --epochs 50"
     ]
 
 

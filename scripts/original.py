@@ -1,0 +1,196 @@
+"""The article's experiments in Keras 1.0.4 itself, on Theano and Python 2.7, as in June 2016.
+
+Sets up .venv-2016/ with the packages of the time and runs scripts/original/train.py, which
+is written from the article, on the article's photos: scratch whole, bottleneck on the
+features that bottleneck.py has left in weights/ in float32, and a few of fine-tuning's
+steps, for their time. Adds a line for each run to results/original.jsonl. An hour and more
+for each seed of scratch on two cores. Interrupted, it goes on after its last whole epoch
+when started again. Needs Python 2.7, g++, and Debian's libopenblas-dev, libjpeg-dev and
+zlib1g-dev.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cli
+import files
+import folders
+import recipes
+from cli import InputError
+
+HERE = folders.ROOT / "scripts" / "original"
+VENV = folders.ROOT / ".venv-2016"
+VIRTUALENV = "virtualenv==20.15.1"  # the last that makes environments of Python 2.7
+PACKAGES = ("Keras", "Theano", "numpy", "scipy", "Pillow", "h5py")
+STEPS = 4  # of fine-tuning that are timed
+
+
+def parse(argv=None):
+    """The command line's options, or those of `argv`."""
+    parser = cli.ArgumentParser(__doc__)
+    parser.add_argument(
+        "experiments",
+        nargs="*",
+        metavar="EXPERIMENT",
+        help="of scratch, bottleneck and step (default: all, scratch last)",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=cli.not_negative_whole,
+        default=1,
+        metavar="N",
+        help="from --seed on; 0: only sets up",
+    )
+    parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="the first (0)")
+    parser.add_argument("--epochs", type=cli.positive, default=50, metavar="N", help="(50)")
+    parser.add_argument(
+        "--data", type=cli.path, default=folders.DATA, metavar="FOLDER", help="photos (data)"
+    )
+    parser.add_argument(
+        "--weights",
+        type=cli.path,
+        default=folders.WEIGHTS,
+        metavar="FOLDER",
+        help="where bottleneck.py's features are (weights)",
+    )
+    parser.add_argument(
+        "--results",
+        type=cli.path,
+        default=folders.ROOT / "results",
+        metavar="FOLDER",
+        help="where original.jsonl is (results)",
+    )
+    parser.add_argument("--python27", default="python2.7", metavar="FILE", help="(python2.7)")
+    arguments = parser.parse_args(argv)
+    arguments.experiments = arguments.experiments or ["bottleneck", "step", "scratch"]
+    for name in arguments.experiments:
+        if name not in ("scratch", "bottleneck", "step"):
+            raise InputError(f"{name}: no such experiment; there are scratch, bottleneck and step")
+    for folder in arguments.data, arguments.data / "train", arguments.data / "validation":
+        if arguments.seeds and not folder.is_dir():
+            raise InputError(f"{folder}: no such folder; run `make data`")
+    if shutil.which(arguments.python27) is None:
+        raise InputError(
+            f"{arguments.python27}: no such program; name a Python 2.7: make PYTHON27=..."
+        )
+    return arguments
+
+
+def environment():
+    """The variables that the packages of 2016 need, and none of today's."""
+    home = VENV / "home"
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name in ("PATH", "LANG", "SSL_CERT_FILE") or name.lower().endswith("_proxy")
+    } | {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
+    return {**kept, "HOME": str(home), "PIP_CONSTRAINT": "", "KERAS_BACKEND": "theano"}
+
+
+def set_up(python27):
+    """Make .venv-2016/, whole or not at all."""
+    done = VENV / "requirements.txt"  # copied last
+    if done.exists() and done.read_bytes() == (HERE / "requirements.txt").read_bytes():
+        return
+    shutil.rmtree(VENV, ignore_errors=True)
+    with tempfile.TemporaryDirectory() as tool:
+        pip = [sys.executable, "-m", "pip", "install", "-q", "--target", tool, VIRTUALENV]
+        call(pip, {**os.environ, "PIP_CONSTRAINT": ""})
+        python = shutil.which(python27)
+        make = [sys.executable, "-m", "virtualenv", "-q", "-p", python, str(VENV)]
+        call(make, {**os.environ, "PYTHONPATH": tool})
+    (VENV / "home").mkdir()
+    shutil.copy(HERE / "theanorc", VENV / "home" / ".theanorc")
+    pip = [VENV / "bin" / "pip", "install", "-q"]
+    numpy = (HERE / "requirements.txt").read_text().split("\n")[1]
+    call([*pip, numpy], environment())  # others are built with it
+    call([*pip, "-r", HERE / "requirements.txt"], environment())
+    shutil.copy(HERE / "requirements.txt", done)
+
+
+def call(command, variables):
+    """Run a command that must succeed."""
+    done = subprocess.run([str(part) for part in command], env=variables)
+    if done.returncode:
+        raise InputError(f"{Path(command[0]).name} failed, see above; once mended, run this again")
+
+
+def features(folder, photos):
+    """What bottleneck.py's record of its float32 features says. Raises InputError."""
+    source = {}
+    for split in "train", "validation":
+        path = folder / f"bottleneck_features_{split}.json"
+        source[split] = json.loads(path.read_text()) if path.exists() else {}
+        known = source[split].get("photos", {}).get("sha256")
+        if (
+            source[split].get("precision") != "float32"
+            or known != photos[split]["sha256"]
+            or source[split]["preprocessing"] != recipes.preprocessing("faithful")
+            or source[split]["vgg16_weights"] != "imagenet"
+        ):
+            raise InputError(
+                f"{path}: not ImageNet's VGG16 of these photos in float32 and prepared as in 2016; "
+                "run `make bottleneck PRECISION=float32`"
+            )
+    names = ("vgg16_weights", "vgg16_sha256", "preprocessing", "versions")
+    return {"features": {name: source["train"][name] for name in names}}
+
+
+def main(arguments):
+    """Run the script with the options that parse() returned."""
+    set_up(arguments.python27)
+    if not arguments.seeds:
+        return
+    import backend  # noqa: F401  not above: it imports TensorFlow
+    import runs
+
+    files.make_writable_folder(arguments.results)
+    manifest, photos = files.read_manifest(folders.DATA / "manifest.sha256"), {}
+    for split in "train", "validation":
+        paths = files.photos_below(arguments.data / split)
+        names = [path.relative_to(arguments.data / split).as_posix() for path in paths]
+        digest = files.data_set_digest(names, files.photo_digests(paths))
+        photos[split] = {"photos": len(paths), "sha256": digest}
+        if digest != files.manifest_digest(manifest, split):
+            raise InputError(f"{arguments.data / split}: not the article's photos; run `make data`")
+    listed = subprocess.run(
+        [VENV / "bin" / "pip", "freeze"], env=environment(), capture_output=True, text=True
+    ).stdout
+    versions = dict(line.split("==") for line in listed.split() if line.startswith(PACKAGES))
+    records = arguments.results / "original.jsonl"
+    for experiment in arguments.experiments:
+        for seed in range(arguments.seed, arguments.seed + arguments.seeds):
+            count = STEPS if experiment == "step" else arguments.epochs
+            what = {"experiment": experiment, "seed": seed, "epochs": count, "data": photos}
+            what |= features(arguments.weights, photos) if experiment == "bottleneck" else {}
+            if any(record.items() >= what.items() for record in files.read_records(records)):
+                continue
+            of = hashlib.sha256((HERE / "train.py").read_bytes()).hexdigest()[:12]
+            output = VENV / f"{experiment}-{seed}-{count}-{of}.json"
+            output.unlink(missing_ok=True)
+            source = arguments.weights if experiment == "bottleneck" else arguments.data
+            command = [VENV / "bin" / "python", HERE / "train.py", experiment, source.resolve()]
+            call([*command, output, seed, count], environment())
+            record = json.loads(output.read_text())
+            history = record["history"]
+            record |= what | {
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "commit": runs.commit(),
+                "versions": {"python": "2.7", **versions},
+                "hardware": runs.hardware(),
+            }
+            if "val_acc" in history:
+                record["val_accuracy"] = history["val_acc"][-1]
+            files.append_record(records, record)
+            output.unlink()
+
+
+if __name__ == "__main__":
+    cli.run(lambda: main(parse()))
