@@ -46,6 +46,8 @@ RECIPES = {
     "constants-as-printed-epsilon": "constants, RMSprop's epsilon",
     "as-printed": "as printed: what they mean today",
 }
+# Recipes of 2016: what is compared with a run is of the same one.
+OF_2016 = ("faithful", "constants")
 LAST_FEW = 5  # epochs, whose mean is steadier than the last one
 HARD_PHOTOS = 20  # as many are shown of those that most runs get wrong
 
@@ -240,11 +242,14 @@ def difference(values, reference):
 
 
 def headline(articles):
-    """Markdown table of the faithful runs, and what they were made in and on."""
+    """Markdown table of the runs of 2016's recipe, and what they were made in and on.
+
+    Where an experiment has no whole run of the faithful recipe yet, those of `constants`.
+    """
     rows = [("experiment", "article", "here", "95 %", "runs", "minutes")]
     places = set()
     for recipes in articles.values():
-        for runs in [recipes["faithful"]] if "faithful" in recipes else []:
+        for runs in filter(None, [of_2016(recipes)]):
             experiment, article, here, photos_allow, count, _, in_precision, _, on = row(runs)
             minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
             rows.append((experiment, article, here, photos_allow, count, f"{minutes:.0f}"))
@@ -257,7 +262,7 @@ def changes(articles):
     head = ("experiment", "runs", "last epoch", "difference", "last ten epochs", "difference")
     rows = [head]
     for experiment, recipes in articles.items():
-        if "faithful" not in recipes or len(recipes) < 2:
+        if len(recipes) < 2:
             continue
         for recipe, label in (RECIPES | {"float32": "faithful, all of it in float32"}).items():
             if recipe not in recipes:
@@ -265,10 +270,11 @@ def changes(articles):
             cells = []
             for result in (lambda run: run["val_accuracy"]), last_ten:
                 values = [result(run) for run in recipes[recipe]]
-                beside = "constants" if recipe.startswith("constants-") else "faithful"
-                reference = [result(run) for run in recipes.get(beside, [])]
+                of_constants = recipe.startswith("constants-")
+                compared = recipes.get("constants", []) if of_constants else of_2016(recipes)
+                reference = [result(run) for run in compared]
                 cells.append(mean_and_spread(values))
-                alone = recipe == "faithful" or not reference
+                alone = compared in (recipes[recipe], [])
                 cells.append("" if alone else difference(values, reference))
             rows.append((f"{experiment}, {label}", str(len(recipes[recipe])), *cells))
     return cli.markdown(rows)
@@ -393,7 +399,7 @@ def hard_photos(articles, names):
         truth = name.startswith("dogs/")
         looks, shares, errors = {}, [], []
         for experiment, recipes in articles.items():
-            runs = [r for r in recipes.get("faithful", []) if "val_probabilities" in r]
+            runs = [r for r in of_2016(recipes) if "val_probabilities" in r]
             if not runs:
                 continue
             answers = [run["val_probabilities"][number] for run in runs]
@@ -419,6 +425,11 @@ def hard_photos_table(photos):
     return cli.markdown(rows)
 
 
+def of_2016(recipes):
+    """Of an experiment's {recipe: runs}, those of the faithful recipe, else of `constants`."""
+    return next((recipes[recipe] for recipe in OF_2016 if recipe in recipes), [])
+
+
 def precisions(articles):
     """The precision of as_the_article()'s runs, which what is compared with them must share."""
     return {
@@ -427,10 +438,6 @@ def precisions(articles):
         for recipe, runs in recipes.items()
         if recipe != "float32"
     }
-
-
-# Recipes of 2016: approaches are compared with the article's way in the same one.
-OF_2016 = ("faithful", "constants")
 
 
 def best_runs(ours, articles):
