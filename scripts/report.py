@@ -247,13 +247,13 @@ def headline(articles):
     Where there are not yet as many whole runs of the faithful recipe, those of `constants`.
     """
     rows = [("experiment", "article", "here", "95 %", "runs", "minutes")]
-    places = set()
+    places = {}  # in order
     for recipes in articles.values():
         for runs in filter(None, [of_2016(recipes)]):
             experiment, article, here, photos_allow, count, _, in_precision, _, on = row(runs)
             minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
             rows.append((experiment, article, here, photos_allow, count, f"{minutes:.0f}"))
-            places.add(f"{on}, in {in_precision}")
+            places[f"{on}, in {in_precision}"] = None
     return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
 
 
