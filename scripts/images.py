@@ -42,7 +42,7 @@ def training_generator(
 
     folder: holds one subfolder a class. image_size: (height, width) in pixels.
     augmentation: what recipes.augmentation() returned.
-    preprocessing: one of recipes.PREPROCESSINGS.
+    preprocessing: what recipes.preprocessing() returned.
     Raises InputError for a bad folder.
     """
     datagen = _datagen(preprocessing, **augmentation)

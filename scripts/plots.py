@@ -60,16 +60,18 @@ def _both(draw, path, size):
             plt.close(figure)
 
 
-def learning_curves(articles, path):
-    """Validation accuracy by epoch: mean of the runs as in 2016, lowest to highest as a band."""
+def learning_curves(experiments, path):
+    """Validation accuracy by epoch: mean over an experiment's runs, lowest to highest as a band.
+
+    experiments: {experiment: runs}.
+    """
 
     def draw(axes, text, line, colours):
         axes.grid(axis="y", color=line, linewidth=0.6)
-        for experiment, recipes in articles.items():
+        for experiment, runs in experiments.items():
             low, high = ARTICLE[experiment]
             colour = colours[experiment]
             axes.axhline((low + high) / 2, color=colour, linestyle="--", linewidth=1)
-            runs = max((recipes.get(name, []) for name in ("faithful", "constants")), key=len)
             if not runs:
                 continue
             curves = [run["history"]["val_accuracy"] for run in runs]

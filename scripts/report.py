@@ -249,7 +249,7 @@ def headline(articles):
     rows = [("experiment", "article", "here", "95 %", "runs", "minutes")]
     places = {}  # in order
     for recipes in articles.values():
-        for runs in filter(None, [of_2016(recipes)]):
+        if runs := of_2016(recipes):
             experiment, article, here, photos_allow, count, _, in_precision, _, on = row(runs)
             minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
             rows.append((experiment, article, here, photos_allow, count, f"{minutes:.0f}"))
@@ -732,7 +732,8 @@ def write(arguments, ours, others, manifest):
     if (folder / "bench.json").exists():
         filled["speed"] = bench.table(json.loads((folder / "bench.json").read_text()))
     readme = fill(readme, filled, arguments.readme)
-    plots.learning_curves(articles, folder / CURVES[0])
+    curves = {experiment: of_2016(recipes) for experiment, recipes in articles.items()}
+    plots.learning_curves(curves, folder / CURVES[0])
     plots.changes(articles, RECIPES, folder / COSTS[0])
     if all((arguments.data / "validation" / name).exists() for name, _ in photos):
         plots.hard_photos(photos[:HARD_PHOTOS], arguments.data, folder / "hard_photos.jpg")
