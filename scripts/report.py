@@ -164,7 +164,9 @@ def row(runs):
     for run in runs:
         hardware = run["hardware"]
         place = ", ".join(hardware["gpus"])
-        place = place or f"{hardware['cores']} cores, {hardware['processor']}"
+        place = place or "{cores} core{s}, {processor}".format(
+            s="s" * (hardware["cores"] != 1), **hardware
+        )
         places.setdefault(place, []).extend(run["seconds_per_epoch"])
     seconds = [f"{statistics.median(times):.1f}" for times in places.values()]
     return (

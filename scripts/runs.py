@@ -329,12 +329,13 @@ def commit():
 
 
 def hardware():
-    """The processor, its cores and the GPUs of this machine, for a record."""
+    """The processor, as many of its cores as this process may use, and the GPUs, for a record."""
     gpus = [
         tf.config.experimental.get_device_details(gpu).get("device_name", gpu.name)
         for gpu in tf.config.list_physical_devices("GPU")
     ]
-    return {"processor": _processor(), "cores": os.cpu_count(), "gpus": gpus}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {"processor": _processor(), "cores": cores, "gpus": gpus}
 
 
 def _processor():
