@@ -52,7 +52,7 @@ def test_the_article_from_top_to_bottom(workplace):
         assert right.mean() == pytest.approx(record["val_accuracy"])
         assert len(record["seconds_per_epoch"]) == 2
         assert record["versions"]["keras"] == keras.__version__
-        assert record["hardware"]["cores"] == os.cpu_count()
+        assert 1 <= record["hardware"]["cores"] <= os.cpu_count()
     assert len(workplace.records()) == 3
     left = {path.name for path in workplace.weights.iterdir()}
     assert left == {
