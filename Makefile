@@ -218,7 +218,7 @@ $(reproduced): $(MADE)/seed-%: $(MADE)/inputs-reproduce scripts/scratch.py scrip
 	@touch $@
 
 original: $(READY) | $(VENV)
-	$(RUN) scripts/original.py --data "$$DATA" $(weights) --python27 "$$PYTHON27" --seed "$$SEED" --seeds "$$SEEDS" \
+	$(RUN) scripts/original.py --data "$$DATA" $(weights) $(vgg16) --python27 "$$PYTHON27" --seed "$$SEED" --seeds "$$SEEDS" \
 	  --epochs "$$EPOCHS"
 
 reproduce: $(if $(seeds),$(reproduced),$(error SEEDS=$(SEEDS), SEED=$(SEED): must be whole numbers, SEEDS at least 1)) report

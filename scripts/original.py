@@ -1,12 +1,13 @@
 """The article's experiments in Keras 1.0.4 itself, on Theano and Python 2.7, as in June 2016.
 
 Sets up .venv-2016/ with the packages of the time and runs scripts/original/train.py, which
-is written from the article, on the article's photos: scratch whole, bottleneck on the
-features that bottleneck.py has left in weights/ in float32, and a few of fine-tuning's
-steps, for their time. Adds a line for each run to results/original.jsonl. An hour and more
-for each seed of scratch on two cores. Interrupted, it goes on after its last whole epoch
-when started again. Needs Python 2.7, g++, and Debian's libopenblas-dev, libjpeg-dev and
-zlib1g-dev.
+is written from the article, on the article's photos: scratch and bottleneck whole, the
+latter on the features that bottleneck.py has left in weights/ in float32; features compares
+32 photos of these with Theano's VGG16; step times a few of fine-tuning's steps. Fine-tuning
+itself, a night or more, runs only if named. Adds a line for each run to
+results/original.jsonl. With each seed, scratch takes most of an hour. Interrupted, training
+on photos resumes after its last whole epoch when started again. Needs Python 2.7, g++, and
+Debian's libopenblas-dev, libjpeg-dev and zlib1g-dev.
 """
 
 import hashlib
@@ -22,6 +23,7 @@ from pathlib import Path
 import cli
 import files
 import folders
+import parsers
 import recipes
 from cli import InputError
 
@@ -29,7 +31,8 @@ HERE = folders.ROOT / "scripts" / "original"
 VENV = folders.ROOT / ".venv-2016"
 VIRTUALENV = "virtualenv==20.15.1"  # the last that makes environments of Python 2.7
 PACKAGES = ("Keras", "Theano", "numpy", "scipy", "Pillow", "h5py")
-STEPS = 4  # of fine-tuning that are timed
+COUNTS = {"features": 32, "step": 4}  # photos that are compared, steps that are timed
+EXPERIMENTS = ("features", "bottleneck", "step", "scratch", "finetune")
 
 
 def parse(argv=None):
@@ -39,7 +42,7 @@ def parse(argv=None):
         "experiments",
         nargs="*",
         metavar="EXPERIMENT",
-        help="of scratch, bottleneck and step (default: all, scratch last)",
+        help=f"of {', '.join(EXPERIMENTS)} (default: all but finetune)",
     )
     parser.add_argument(
         "--seeds",
@@ -67,12 +70,13 @@ def parse(argv=None):
         metavar="FOLDER",
         help="where original.jsonl is (results)",
     )
+    parsers.add_vgg16(parser)
     parser.add_argument("--python27", default="python2.7", metavar="FILE", help="(python2.7)")
     arguments = parser.parse_args(argv)
-    arguments.experiments = arguments.experiments or ["bottleneck", "step", "scratch"]
+    arguments.experiments = arguments.experiments or EXPERIMENTS[:-1]
     for name in arguments.experiments:
-        if name not in ("scratch", "bottleneck", "step"):
-            raise InputError(f"{name}: no such experiment; there are scratch, bottleneck and step")
+        if name not in EXPERIMENTS:
+            raise InputError(f"{name}: no such experiment; there are {', '.join(EXPERIMENTS)}")
     for folder in arguments.data, arguments.data / "train", arguments.data / "validation":
         if arguments.seeds and not folder.is_dir():
             raise InputError(f"{folder}: no such folder; run `make data`")
@@ -145,6 +149,28 @@ def features(folder, photos):
     return {"features": {name: source["train"][name] for name in names}}
 
 
+def vgg16_for_theano(weights, folder, source):
+    """Write VGG16's tensors as train.py takes them; returns the file. Raises InputError."""
+    import numpy as np
+    import vgg16
+
+    base = vgg16.convolutional_base(vgg16.weights_file(weights, folder), (150, 150))
+    if vgg16.digest(base) != source["features"]["vgg16_sha256"]:
+        raise InputError(
+            f"{folder}: made by other weights; run `make bottleneck PRECISION=float32`"
+        )
+    file = VENV / "vgg16.npz"
+    # Theano's kernels are (out, in, rows, columns), and are turned by its convolution.
+    np.savez(
+        file,
+        *(
+            tensor.transpose(3, 2, 0, 1)[:, :, ::-1, ::-1] if tensor.ndim == 4 else tensor
+            for tensor in base.get_weights()
+        ),
+    )
+    return file
+
+
 def main(arguments):
     """Run the script with the options that parse() returned."""
     set_up(arguments.python27)
@@ -168,18 +194,25 @@ def main(arguments):
     versions = dict(line.split("==") for line in listed.split() if line.startswith(PACKAGES))
     records = arguments.results / "original.jsonl"
     for experiment in arguments.experiments:
-        for seed in range(arguments.seed, arguments.seed + arguments.seeds):
-            count = STEPS if experiment == "step" else arguments.epochs
+        seeds = 1 if experiment in COUNTS else arguments.seeds
+        for seed in range(arguments.seed, arguments.seed + seeds):
+            count = COUNTS.get(experiment, arguments.epochs)
             what = {"experiment": experiment, "seed": seed, "epochs": count, "data": photos}
-            what |= features(arguments.weights, photos) if experiment == "bottleneck" else {}
+            if experiment != "scratch":
+                what |= features(arguments.weights, photos)
             if any(record.items() >= what.items() for record in files.read_records(records)):
                 continue
             of = hashlib.sha256((HERE / "train.py").read_bytes()).hexdigest()[:12]
             output = VENV / f"{experiment}-{seed}-{count}-{of}.json"
             output.unlink(missing_ok=True)
-            source = arguments.weights if experiment == "bottleneck" else arguments.data
-            command = [VENV / "bin" / "python", HERE / "train.py", experiment, source.resolve()]
-            call([*command, output, seed, count], environment())
+            data, stored = arguments.data.resolve(), arguments.weights.resolve()
+            source, rest = data, ()
+            if experiment == "bottleneck":
+                source = stored
+            elif experiment != "scratch":
+                rest = (stored, vgg16_for_theano(arguments.vgg16_weights, stored, what))
+            command = [VENV / "bin" / "python", HERE / "train.py", experiment, source]
+            call([*command, output, seed, count, *rest], environment())
             record = json.loads(output.read_text())
             history = record["history"]
             record |= what | {

@@ -3,13 +3,16 @@
 
     python train.py scratch    DATA OUTPUT SEED EPOCHS
     python train.py bottleneck FEATURES OUTPUT SEED EPOCHS
-    python train.py step       DATA OUTPUT SEED BATCHES
+    python train.py finetune   DATA OUTPUT SEED EPOCHS FEATURES VGG16
+    python train.py step       DATA OUTPUT SEED BATCHES FEATURES VGG16
+    python train.py features   DATA OUTPUT SEED PHOTOS FEATURES VGG16
 
 DATA holds train/CLASS/ and validation/CLASS/. FEATURES is a folder with
 bottleneck_features_{train,validation}.npy, float32 of shape (photos, 4, 4, 512), cats first.
-"step" times fine-tuning's gradient step. Prints and appends to OUTPUT one JSON object; after
-each epoch of scratch, OUTPUT.checkpoint has what it takes to go on. scripts/original.py, for
-today's Python, sets up what it needs and starts it.
+VGG16 is an .npz of the base's 26 tensors. "step" times fine-tuning's gradient step, "features"
+compares some photos' with FEATURES. Prints and appends to OUTPUT one JSON object; after each
+epoch on photos, OUTPUT.checkpoint has what it takes to resume (dropout's random numbers then
+begin anew). scripts/original.py, for today's Python, sets up what it needs and starts it.
 """
 
 from __future__ import print_function
@@ -28,10 +31,11 @@ from keras.layers import Activation, Convolution2D, Dense, Dropout, Flatten, Max
 from keras.layers import ZeroPadding2D
 from keras.models import Sequential
 from keras.optimizers import SGD
-from keras.preprocessing.image import ImageDataGenerator
+from keras.preprocessing.image import ImageDataGenerator, img_to_array, load_img
 
 BATCH_SIZE = 32
 SIZE = 150
+TOP_EPOCHS = 50  # of the classifier that fine-tuning starts from
 
 
 def scratch_model():
@@ -59,6 +63,7 @@ def scratch_model():
 
 
 def batches(data, split, augmented):
+    folder = os.path.join(data, split)
     if augmented:
         datagen = ImageDataGenerator(
             rescale=1.0 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
@@ -66,16 +71,17 @@ def batches(data, split, augmented):
     else:
         datagen = ImageDataGenerator(rescale=1.0 / 255)
     return datagen.flow_from_directory(
-        os.path.join(data, split),
+        folder,
         target_size=(SIZE, SIZE),
+        # Unnamed, they come in the file system's order, and dogs could be 0.
+        classes=sorted(os.listdir(folder)),
         batch_size=BATCH_SIZE,
         class_mode="binary",
     )
 
 
-def scratch(data, output, seed, epochs):
-    np.random.seed(seed)
-    model = scratch_model()
+def by_epoch(model, data, output, seed, epochs):
+    """Train on augmented photos, resumably. Returns the history and each epoch's seconds."""
     history, seconds = {}, []
     checkpoint = output + ".checkpoint"
     if os.path.exists(checkpoint):
@@ -110,7 +116,13 @@ def scratch(data, output, seed, epochs):
     return history, seconds
 
 
-def bottleneck(folder, output, seed, epochs):
+def scratch(data, output, seed, epochs):
+    np.random.seed(seed)
+    return by_epoch(scratch_model(), data, output, seed, epochs)
+
+
+def bottleneck(folder, seed, epochs):
+    """Returns the trained classifier, its history and each epoch's seconds."""
     np.random.seed(seed)
     data = {}
     for split in "train", "validation":
@@ -135,10 +147,11 @@ def bottleneck(folder, output, seed, epochs):
     )
     seconds = [round((time.time() - started) / epochs, 2)] * epochs
     history = {name: [float(v) for v in values] for name, values in done.history.items()}
-    return history, seconds
+    return model, history, seconds
 
 
-def vgg16_with_top():
+def vgg16(file):
+    """The base. file: an .npz with its kernels and biases in Theano's layout, in their order."""
     model = Sequential()
     for block, (convolutions, filters) in enumerate([(2, 64), (2, 128), (3, 256), (3, 512), (3, 512)]):
         for number in range(convolutions):
@@ -146,11 +159,13 @@ def vgg16_with_top():
             model.add(ZeroPadding2D((1, 1), **first))
             model.add(Convolution2D(filters, 3, 3, activation="relu"))
         model.add(MaxPooling2D((2, 2), strides=(2, 2)))
-    top = Sequential()
-    top.add(Flatten(input_shape=model.output_shape[1:]))
-    top.add(Dense(256, activation="relu"))
-    top.add(Dropout(0.5))
-    top.add(Dense(1, activation="sigmoid"))
+    with np.load(file) as tensors:
+        model.set_weights([tensors["arr_%d" % number] for number in range(26)])
+    return model
+
+
+def vgg16_with(top, file):
+    model = vgg16(file)
     model.add(top)
     for layer in model.layers[:25]:
         layer.trainable = False
@@ -160,10 +175,16 @@ def vgg16_with_top():
     return model
 
 
-def step(data, output, seed, count):
-    """Seconds of fine-tuning's gradient steps and of its validation steps, random weights."""
-    np.random.seed(seed)
-    model, train = vgg16_with_top(), batches(data, "train", augmented=True)
+def finetune(data, output, seed, epochs, folder, file):
+    """Whole: the classifier is trained first, as in the article."""
+    top, _, _ = bottleneck(folder, seed, TOP_EPOCHS)
+    return by_epoch(vgg16_with(top, file), data, output, seed, epochs)
+
+
+def step(data, output, seed, count, folder, file):
+    """Seconds of fine-tuning's gradient steps and of its validation steps."""
+    top, _, _ = bottleneck(folder, seed, 1)
+    model, train = vgg16_with(top, file), batches(data, "train", augmented=True)
     seconds = {"train": [], "validation": []}
     for _ in range(count + 1):
         x, y = next(train)
@@ -174,15 +195,43 @@ def step(data, output, seed, count):
     return {name: values[1:] for name, values in seconds.items()}, []
 
 
+def features(data, output, seed, count, folder, file):
+    """Largest difference of this VGG16's features of so many photos to those in the folder."""
+    photos = batches(data, "validation", augmented=False)
+    names = sorted(photos.filenames)
+    chosen = [names[int(number)] for number in np.linspace(0, len(names) - 1, count)]
+    x = np.array(
+        [
+            img_to_array(load_img(os.path.join(data, "validation", name), target_size=(SIZE, SIZE)))
+            for name in chosen
+        ]
+    )
+    stored = np.load(os.path.join(folder, "bottleneck_features_validation.npy"))
+    stored = stored[[names.index(name) for name in chosen]].transpose(0, 3, 1, 2)
+    model = vgg16(file)
+    model.compile("sgd", "mse")
+    here = model.predict(x * (1.0 / 255))
+    return {
+        "largest_difference": [float(abs(here - stored).max())],
+        "largest_feature": [float(stored.max())],
+    }, []
+
+
 if __name__ == "__main__":
-    experiment, data, output, seed, count = sys.argv[1:]
-    function = {"scratch": scratch, "bottleneck": bottleneck, "step": step}[experiment]
+    experiment, source, output, seed, count = sys.argv[1:6]
+    seed, count = int(seed), int(count)
     began = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
-    history, seconds = function(data, output, int(seed), int(count))
+    if experiment == "bottleneck":
+        _, history, seconds = bottleneck(source, seed, count)
+    elif experiment == "scratch":
+        history, seconds = scratch(source, output, seed, count)
+    else:
+        function = {"finetune": finetune, "step": step, "features": features}[experiment]
+        history, seconds = function(source, output, seed, count, *sys.argv[6:])
     record = {
         "experiment": experiment,
-        "seed": int(seed),
-        "epochs": int(count),
+        "seed": seed,
+        "epochs": count,
         "started": began,
         "history": history,
         "seconds_per_epoch": seconds,
