@@ -243,20 +243,58 @@ def difference(values, reference):
     return text.replace("-", "−")
 
 
-def headline(articles):
-    """Markdown table of the runs of 2016's recipe, and what they were made in and on.
+def headline(articles, original):
+    """Markdown table of the runs of 2016's recipe, beside the article's and Keras 1.0.4's.
 
     Where there are not yet as many whole runs of the faithful recipe, those of `constants`.
+    original: as original_runs() returns them.
     """
-    rows = [("experiment", "article", "here", "95 %", "runs", "minutes")]
+    rows = [("experiment", "article 2016", "Keras 1.0.4", "here", "difference", "95 %", "minutes")]
     places = {}  # in order
-    for recipes in articles.values():
+    for experiment, recipes in articles.items():
         if runs := of_2016(recipes):
-            experiment, article, here, photos_allow, count, _, in_precision, _, on = row(runs)
+            name, article, here, photos_allow, count, _, in_precision, _, on = row(runs)
             minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
-            rows.append((experiment, article, here, photos_allow, count, f"{minutes:.0f}"))
+            there = [run["val_accuracy"] for run in original.get(experiment, [])]
+            cells = ("", "")
+            if there:
+                apart = difference([run["val_accuracy"] for run in runs], there)
+                cells = (f"{mean_and_spread(there)} ({len(there)})", apart)
+            here = f"{here} ({count})"
+            rows.append((name, article, cells[0], here, cells[1], photos_allow, f"{minutes:.0f}"))
             places[f"{on}, in {in_precision}"] = None
     return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
+
+
+def original_runs(records, manifest):
+    """{experiment: runs} of original.py: whole and on the article's photos, of each seed one."""
+    result = {}
+    for record in records:
+        if record["epochs"] == EPOCHS and is_the_articles(record, manifest):
+            result.setdefault(record["experiment"], {})[record["seed"]] = record
+    return {experiment: list(runs.values()) for experiment, runs in result.items()}
+
+
+def beside_the_original(articles, original):
+    """Markdown table: accuracy and loss of the last epochs in Keras 1.0.4 and here."""
+    rows = [("experiment", "validation", "Keras 1.0.4", "here", "difference")]
+    measures = (
+        ("accuracy, last epoch", "val_acc", "val_accuracy", 1),
+        ("accuracy, last ten epochs", "val_acc", "val_accuracy", 10),
+        ("loss, last ten epochs", "val_loss", "val_loss", 10),
+    )
+    for experiment, recipes in articles.items():
+        runs = of_2016(recipes)
+        if not runs or experiment not in original:
+            continue
+        for name, then, now, epochs in measures:
+            there, here = (
+                [statistics.mean(run["history"][key][-epochs:]) for run in of]
+                for of, key in ((original[experiment], then), (runs, now))
+            )
+            cells = (f"{mean_and_spread(values)} ({len(values)})" for values in (there, here))
+            rows.append((row(runs)[0], name, *cells, difference(here, there)))
+    return cli.markdown(rows)
 
 
 def changes(articles):
@@ -552,11 +590,11 @@ COSTS = ("changes", "Accuracy of each run, by what the article's constants mean"
 FEWER = ("label_efficiency", "Validation accuracy by the number of training photos a class")
 
 
-def sections(articles, folder, crossval, ours):
+def sections(articles, folder, crossval, ours, original):
     """The README's sections, {name: Markdown}, of the runs on the article's photos."""
     return {
         "beyond": beyond(ours, articles),
-        "numbers": f"{picture(*CURVES, folder)}\n\n{headline(articles)}",
+        "numbers": f"{picture(*CURVES, folder)}\n\n{headline(articles, original)}",
         "changes": f"{picture(*COSTS, folder)}\n\n{changes(articles)}",
         "crossval": crossvalidation(crossval),
     }
@@ -574,7 +612,7 @@ def fill(text, sections, path):
     return text
 
 
-def report(ours, others, articles, crossval, photos, fewer, choice):
+def report(ours, others, articles, original, crossval, photos, fewer, choice):
     """The text of results/README.md."""
     parts = [
         "# Results",
@@ -601,6 +639,13 @@ def report(ours, others, articles, crossval, photos, fewer, choice):
         "left as they were in 2016. The mean of\nthe last ten epochs is less of a lottery than "
         "the last one, which is the result."
     ]
+    if original:
+        parts += ["## Beside Keras 1.0.4", beside_the_original(articles, original)]
+        parts += [
+            "The article's experiments in Keras 1.0.4 on Theano, Python 2.7 (`make original`, "
+            "[original.jsonl](original.jsonl)),\non the same photos; in brackets, the number of "
+            "runs. Differences with Welch's 95 % interval."
+        ]
     if crossval:
         parts += ["## Cross-validation", crossvalidation(crossval)]
         parts += [
@@ -723,7 +768,8 @@ def write(arguments, ours, others, manifest):
         whole += articles[experiment].get(recipe, [])
     fewer = by_photos(fewer, whole) if fewer else None
     choice = read_choice(folder / "choice.json", manifest)
-    filled = sections(articles, f"{folder.name}/", crossval, ours)
+    original = original_runs(files.read_records(folder / "original.jsonl"), manifest)
+    filled = sections(articles, f"{folder.name}/", crossval, ours, original)
     if fewer:
         text = f"{picture(*FEWER, f'{folder.name}/')}\n\n{label_efficiency_table(fewer)}"
         filled["fewer"] = text
@@ -741,7 +787,8 @@ def write(arguments, ours, others, manifest):
         plots.hard_photos(photos[:HARD_PHOTOS], arguments.data, folder / "hard_photos.jpg")
     with files.replacing(folder / "README.md") as temporary:
         temporary.write_text(
-            report(ours, others, articles, crossval, photos, fewer, choice), encoding="utf-8"
+            report(ours, others, articles, original, crossval, photos, fewer, choice),
+            encoding="utf-8",
         )
     with files.replacing(arguments.readme) as temporary:
         temporary.write_text(readme, encoding="utf-8")

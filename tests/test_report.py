@@ -153,6 +153,36 @@ def test_the_report_is_of_whole_runs_in_the_most_common_precision():
     }
 
 
+def test_runs_of_keras_1_0_4_stand_beside_ours():
+    ours = [record("scratch", a, seed) for seed, a in enumerate([0.79, 0.80, 0.81])]
+    manifest = {f"{split}/cats/cat.0.jpg": "0" * 64 for split in ("train", "validation")}
+    photos = {
+        split: {"sha256": report.files.manifest_digest(manifest, split)}
+        for split in ("train", "validation")
+    }
+
+    def original(accuracy, seed=0, epochs=50, data=photos):
+        history = {"val_acc": [0.5, accuracy], "val_loss": [0.9, 0.6]}
+        run = {"experiment": "scratch", "seed": seed, "epochs": epochs, "data": data}
+        return run | {"val_accuracy": accuracy, "history": history}
+
+    others = photos | {"train": {"sha256": "of other photos"}}
+    records = [original(0.1, epochs=4), original(0.2, data=others)]  # neither counts
+    records += [original(0.3), original(0.77), original(0.79, seed=1)]  # seed 0 again
+    runs = report.original_runs(records, manifest)
+    articles = report.as_the_article(ours)
+    line = report.headline(articles, runs).splitlines()[2]
+    # Welch's interval of 0.79, 0.80, 0.81 less 0.77, 0.79, by hand: degrees of freedom 1.68
+    assert [cell.strip() for cell in line.split("|")[1:6]] == [
+        "scratch",
+        "0.79–0.81",
+        "0.780 ± 0.014 (2)",
+        "0.800 ± 0.010 (3)",
+        "+0.020 (−0.040 to +0.080)",
+    ]
+    assert "0.780 ± 0.014 (2)" not in report.headline(articles, {})
+
+
 def test_differences_have_welchs_interval():
     """By hand: means 0.81 and 0.79, variance 0.0001 each of 3, t = 2.776 with 4 degrees."""
     text = report.difference([0.80, 0.81, 0.82], [0.78, 0.79, 0.80])
