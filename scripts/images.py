@@ -187,7 +187,7 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
     first_axis: "columns" as in today's Keras, or "rows" as in 2016. centre: what is added to
     half the size, -0.5 as today or 0.5 as in 2016. See recipes.CHANGES.
     The other options are Keras's. Done here are float32, channels_last, fill_mode "nearest",
-    interpolation_order 0 and 1, no channel shifts and no brightness, and of
+    interpolation_order 0 and 1, no channel shifts, no brightness and nothing samplewise, and of
     flow_from_directory OPTIONS, RGB, and binary, categorical or no labels. All else is left
     to Keras, which does not know the ways of 2016: with these, it raises ValueError.
     """
@@ -207,6 +207,8 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
             and self.interpolation_order <= 1
             and not self.channel_shift_range
             and self.brightness_range is None
+            # Their sums' last bit depends on how Keras's photos lie in memory.
+            and not (self.samplewise_center or self.samplewise_std_normalization)
         )
         self.is_of_2016 = (first_axis, centre) != ("columns", -0.5)
         if not self.is_fast:
@@ -247,7 +249,7 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
             self.is_fast
             and options.keys() <= self.OPTIONS
             and options.get("color_mode", "rgb") == "rgb"
-            and options.get("class_mode") in ("binary", "categorical", None)
+            and options.get("class_mode", "categorical") in ("binary", "categorical", None)
         ):
             return PhotoIterator(directory, self, **options)
         self._refuse_2016("these options of flow_from_directory")
@@ -432,8 +434,11 @@ class PhotoIterator(keras_image.DirectoryIterator):
 
     @functools.cached_property
     def targets(self):
-        """What the network is to answer, float32: 0 or 1, or a row of 0s and a 1 a photo."""
-        if self.num_classes == 2:
+        """What the network is to answer, float32: 0 or 1, or a row of 0s and a 1 a photo.
+
+        Without a class_mode, 0 or 1 for two classes.
+        """
+        if self.class_mode == "binary" or (self.class_mode is None and self.num_classes == 2):
             return self.classes.astype(np.float32)
         return keras.utils.to_categorical(self.classes, self.num_classes).astype(np.float32)
 

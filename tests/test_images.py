@@ -121,6 +121,8 @@ KERASS = {
     "interpolation_order": 2,
     "dtype": "float64",
     "data_format": "channels_first",
+    "samplewise_center": True,
+    "samplewise_std_normalization": True,
 }
 
 
@@ -149,16 +151,16 @@ def test_what_is_not_done_here_is_kerass(drawings, option):
         images.ImageDataGenerator(**options, first_axis="rows")
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"class_mode": "sparse"},
-        {"class_mode": "input"},
-        {"color_mode": "grayscale"},
-        {"follow_links": True},
-    ],
-)
-def test_flows_that_are_not_made_here_are_kerass(drawings, options):
+KERASS_FLOWS = [
+    {"class_mode": "sparse"},
+    {"class_mode": "input"},
+    {"color_mode": "grayscale"},
+    {"follow_links": True},
+]
+
+
+@pytest.mark.parametrize("options", [*KERASS_FLOWS, {}, {"class_mode": "binary"}])
+def test_flows_are_kerass(drawings, options):
     flows = []
     for datagen in ImageDataGenerator(), images.ImageDataGenerator():
         options = {"target_size": (50, 70), "shuffle": False, **options}
@@ -166,8 +168,13 @@ def test_flows_that_are_not_made_here_are_kerass(drawings, options):
     for expected, found in zip(*flows, strict=True):
         np.testing.assert_array_equal(found, expected)
         assert found.dtype == expected.dtype
+
+
+@pytest.mark.parametrize("options", KERASS_FLOWS)
+def test_flows_that_are_not_made_here_refuse_the_ways_of_2016(drawings, options):
+    datagen = images.ImageDataGenerator(centre=0.5)
     with pytest.raises(ValueError, match="not with the axes and the centre of 2016"):
-        images.ImageDataGenerator(centre=0.5).flow_from_directory(drawings / "train", **options)
+        datagen.flow_from_directory(drawings / "train", **options)
 
 
 @pytest.mark.parametrize("order", [0, 1])
