@@ -16,14 +16,16 @@
 ##   original    the article's experiments in Keras 1.0.4 itself, on Python 2.7, with
 ##               each seed (hours)
 ##   reproduce   all three with each seed, then their results beside the article's
-##   report      the results so far: tables, learning curves, what Keras's changes cost
+##   report      your runs beside the article's and the published ones
+##   publish     for maintainers: your runs on the article's pictures into results/,
+##               README.md and results/README.md filled anew
 ##   crossval    one experiment, trained and tested on all photos in turn
 ##   bench       the speed beside a plain port of the article's scripts (an hour)
 ##   preview     20 augmented versions of one photo, in preview/
 ##   test        the tests
 ##   help        this text
 ##   clean       removes weights, features, checkpoints, demo/ and preview/;
-##               photos, .venv/, .venv-2016/ and results/ stay
+##               photos, records of runs, .venv/ and .venv-2016/ stay
 ##
 ## Variables (also from the environment)
 ##   PYTHON         the Python, 3.11 to 3.13, to create .venv/ with (python3)
@@ -109,7 +111,7 @@ endif
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL: # each training uses all cores by itself
-.PHONY: help demo data scratch bottleneck finetune best choose efficiency predict evaluate app original reproduce report crossval bench preview test clean FORCE
+.PHONY: help demo data scratch bottleneck finetune best choose efficiency predict evaluate app original reproduce report publish crossval bench preview test clean FORCE
 
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
@@ -160,8 +162,8 @@ endif
 endif
 
 # Experiments.
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py folders.py images.py \
-  keras2016.py parsers.py recipes.py runs.py)
+EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py fingerprints.py folders.py \
+  images.py keras2016.py parsers.py recipes.py records.py runs.py)
 SCRATCH := $(WEIGHTS)/first_try.weights.h5
 BOTTLENECK := $(WEIGHTS)/bottleneck_fc_model.weights.h5
 FINETUNE := $(WEIGHTS)/fine_tuned.weights.h5
@@ -224,7 +226,10 @@ original: $(READY) | $(VENV)
 reproduce: $(if $(seeds),$(reproduced),$(error SEEDS=$(SEEDS), SEED=$(SEED): must be whole numbers, SEEDS at least 1)) report
 
 report: $(VENV)
-	@$(RUN) scripts/report.py --readme README.md --data "$$DATA"
+	@$(RUN) scripts/report.py --data "$$DATA" $(weights)
+
+publish: $(VENV)
+	$(RUN) scripts/report.py --publish --data "$$DATA" $(weights)
 
 crossval: $(READY) | $(VENV)
 	$(RUN) scripts/crossval.py "$$EXPERIMENT" --folds "$$FOLDS" --data "$$DATA" $(weights) --seed "$$SEED" \
@@ -265,7 +270,7 @@ bench: $(READY) | $(VENV)
 # An epoch of fine-tuning shows what there is to see, and is most of the time without bfloat16.
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
 # weights, given or in Keras's cache, it does with a VGG16 that never saw a photo.
-DEMO := --data demo/drawings --weights demo/weights --results demo/results --seed "$$SEED" $(recipe) $(precision)
+DEMO := --data demo/drawings --weights demo/weights --seed "$$SEED" $(recipe) $(precision)
 CACHED := $(HOME)/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5
 DEMO_VGG16 := --vgg16-weights $(if $(VGG16_WEIGHTS),"$$VGG16_WEIGHTS",$(if $(wildcard $(CACHED)),imagenet,random))
 
@@ -278,7 +283,7 @@ demo: $(VENV)
 	@echo
 	@echo "These numbers are about 300 drawings made by a program, not about photos. Where it says"
 	@echo "\"VGG16 random\", it has never seen a photo: do not expect more of it than of the small convnet."
-	@$(RUN) scripts/report.py --results demo/results
+	@$(RUN) scripts/report.py --data demo/drawings --weights demo/weights
 
 test: $(VENV)
 	$(RUN) -m ruff check
@@ -286,6 +291,6 @@ test: $(VENV)
 	$(RUN) -m pytest
 
 clean:
-	find weights -mindepth 1 ! -name README.md -delete
-	rm -rf results/.partial-*
+	find weights -mindepth 1 ! -type d ! -name README.md ! -name '*.jsonl' ! -name choice.json ! -name bench.json -delete
+	find weights -mindepth 1 -type d -empty -delete
 	rm -rf demo preview .partial-* .made .pytest_cache .ruff_cache scripts/__pycache__ tests/__pycache__

@@ -3,7 +3,7 @@
 Each part runs the plain port (scripts/plain.py) and the experiment in turn, each in a
 process of its own, and takes the ratio pair by pair. Takes most of an hour on two cores,
 during which the machine should have nothing else to do. At the end the figures are written
-to results/bench.json, beside those of other processors and precisions, and printed as a
+to weights/bench.json, beside those of other processors and precisions, and printed as a
 table. Interrupted, it goes on after the last whole part when started again. With parts
 named, only these are measured, and replace those of the same kind of machine.
 
@@ -28,6 +28,7 @@ from tqdm import tqdm
 
 import cli
 import files
+import tables
 from cli import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -42,12 +43,6 @@ GROWTH = (500, 2000, 8000)  # training photos
 EPOCHS = {"scratch": 3, "finetune": 2}
 MATRICES = (1024, 2048, 4096)  # rows and columns, for the peak of matrix multiplication
 SIDES = ("plain", "ours")
-WHAT = {
-    "loader": "augmentation on one core, warm",
-    "scratch": "an epoch of scratch",
-    "features": "VGG16's features",
-    "finetune": "an epoch of finetune",
-}
 PARTS = ("loader", "scratch", "features", "finetune", "vgg16", "growth")
 
 EMULATED = os.environ.get("ONEDNN_MAX_CPU_ISA")  # the instructions that oneDNN is kept to
@@ -187,7 +182,7 @@ def measure_training(experiment, data, epochs, weights, precision, folder, start
             clock.on_epoch_end()
 
     runs.Run = TimedRun
-    options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", epochs]
+    options = ["--data", data, "--weights", folder, "--epochs", epochs]
     options += ["--precision", precision, "--recipe", RECIPE]
     if experiment == "finetune":
         options += ["--vgg16-weights", weights]
@@ -232,7 +227,7 @@ def measure_classifier(data, weights, precision, folder):
     """What fine-tuning starts from."""
     import bottleneck
 
-    options = ["--data", data, "--weights", folder, "--results", folder, "--epochs", 1]
+    options = ["--data", data, "--weights", folder, "--epochs", 1]
     options += ["--vgg16-weights", weights, "--precision", precision, "--recipe", RECIPE]
     bottleneck.main(bottleneck.parse([str(option) for option in options]))
 
@@ -411,73 +406,6 @@ def growth(photos, weights, precision, folder):
     return rows
 
 
-def kind(entry):
-    """What tells one kind of machine from another, of an entry in results/bench.json."""
-    return json.dumps([entry["hardware"], entry["precision"], entry.get("emulated")])
-
-
-def name(entry):
-    """A kind of machine in words."""
-    hardware = entry["hardware"]
-    place = hardware["gpus"][0] if hardware["gpus"] else hardware["processor"]
-    emulated = f" with {entry['emulated']} alone" if "emulated" in entry else ""
-    return f"{place}{emulated}, {entry['precision'].removeprefix('mixed_')}"
-
-
-def table(entries):
-    """Markdown table of what results/bench.json holds: a column for each kind of machine."""
-    rows = [("", *map(name, entries))]
-
-    def add(what, cell):
-        cells = []
-        for entry in entries:
-            try:
-                cells.append(cell(entry))
-            except KeyError:  # a part that was not measured there, or not in such detail
-                cells.append("")
-        if any(cells):
-            rows.append((what, *cells))
-
-    def medians(entry, part, figure, form):
-        pairs = entry[part]["pairs"]
-        found = [form.format(statistics.median(p[side][figure] for p in pairs)) for side in SIDES]
-        return " → ".join(found)
-
-    for part, what in WHAT.items():
-        figure, form = "seconds", "{:.1f} s"
-        if part == "loader":
-            figure, form = "photos_per_second", "{:,.0f} photos/s"
-        add(
-            f"{what}, {PHOTOS[part]:,} photos",
-            lambda entry, part=part, figure=figure, form=form: (
-                f"{medians(entry, part, figure, form)}: **{entry[f'{part}_ratio']:.1f}**"
-            ),
-        )
-    for part in "scratch", "features", "finetune":
-        what = f"peak memory of {part}, MiB"
-        add(what, lambda entry, part=part: medians(entry, part, "peak_mib", "{:,.0f}"))
-    for part in EPOCHS:
-        what = f"first step of {part} after"
-        add(what, lambda entry, part=part: medians(entry, part, "first_step", "{:.0f} s"))
-    for precision in "float32", "mixed_bfloat16":
-        add(
-            f"VGG16 forward in {precision.removeprefix('mixed_')}, of tf.matmul's GFLOP/s",
-            lambda entry, precision=precision: "{gflops:,.0f} of {matmul_gflops:,.0f}".format(
-                **entry["vgg16"][precision]
-            ),
-        )
-    for experiment in "scratch", "bottleneck", "finetune":
-        add(
-            f"{experiment} with {', '.join(f'{count:,}' for count in GROWTH)} photos",
-            lambda entry, experiment=experiment: ", ".join(
-                f"{row['seconds']:.0f} s"
-                for row in entry["growth"]
-                if row["experiment"] == experiment
-            ),
-        )
-    return cli.markdown(rows)
-
-
 def _now():
     return datetime.now(UTC).isoformat(timespec="seconds")
 
@@ -503,9 +431,9 @@ def parse(argv=None):
     parser.add_argument(
         "--output",
         type=cli.path,
-        default=ROOT / "results" / "bench.json",
+        default=ROOT / "weights" / "bench.json",
         metavar="FILE",
-        help="where the figures go (default: results/bench.json)",
+        help="where the figures go (default: weights/bench.json)",
     )
     return parser.parse_args(argv)
 
@@ -515,7 +443,7 @@ def main(arguments):
     if arguments.show:
         if not arguments.output.exists():
             raise InputError(f"{arguments.output}: no such file; run `make bench`")
-        print(table(json.loads(arguments.output.read_text())))
+        print(tables.speed(json.loads(arguments.output.read_text())))
         return
     parts = arguments.parts or PARTS
     for part in parts:
@@ -563,14 +491,14 @@ def main(arguments):
     bench["finished"] = _now()
     bench["commits"] = dict.fromkeys(parts, bench.pop("commit"))
     entries = json.loads(arguments.output.read_text()) if arguments.output.exists() else []
-    others = [entry for entry in entries if kind(entry) != kind(bench)]
+    others = [entry for entry in entries if tables.kind(entry) != tables.kind(bench)]
     for earlier in entries:
-        if arguments.parts and kind(earlier) == kind(bench):
+        if arguments.parts and tables.kind(earlier) == tables.kind(bench):
             bench["commits"] = earlier.get("commits", {}) | bench["commits"]
             bench = earlier | bench
     files.write_json(arguments.output, [*others, bench])
     unfinished.unlink()
-    print(table([*others, bench]))
+    print(tables.speed([*others, bench]))
 
 
 if __name__ == "__main__":

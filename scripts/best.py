@@ -4,7 +4,7 @@ Shows VGG16 what it was trained on, larger photos with ImageNet's mean subtracte
 pools its last feature maps into weights/pooled_features_{train,validation}.npy. A
 Gaussian-kernel classifier on them is computed in closed form: no layer is fine-tuned,
 nothing is random, and every seed gives the same. Writes weights/best.weights.h5, one
-Keras model from pixels to probability, and a line of results/runs.jsonl. Interrupted,
+Keras model from pixels to probability, and a line of weights/runs.jsonl. Interrupted,
 it looks at the photos of one folder again at most. What is chosen here was chosen by
 choose.py, which sees training photos only.
 """

@@ -5,7 +5,7 @@ base once and stores what comes out in weights/bottleneck_features_train.npy and
 _validation.npy; features that are there already and belong to the same photos
 and weights are used again. Then trains a small fully-connected model on them for
 50 epochs, and writes weights/bottleneck_fc_model.weights.h5 and a line of
-results/runs.jsonl. The article reports a validation accuracy of 0.90-0.91.
+weights/runs.jsonl. The article reports a validation accuracy of 0.90-0.91.
 """
 
 import json

@@ -4,7 +4,7 @@ For several photo sizes, and VGG16 fed in both ways, pools the feature maps of t
 into weights/choice/, once. Then divides the photos of each class at random into five
 folds and, for every setting, tests the kernel classifier on each fold after computing
 it from the other four. The validation photos are not looked at. Writes
-results/choice.json, which `make report` tells of. Interrupted, it goes on at the size
+weights/choice.json. Interrupted, it goes on at the size
 where it was when started again.
 """
 
@@ -38,10 +38,11 @@ from tqdm import tqdm
 
 import best
 import files
+import fingerprints
 import images
 import recipes
-import report
 import runs
+import tables
 import vgg16
 from bottleneck import save_bottleneck_features
 from cli import InputError
@@ -87,7 +88,7 @@ def pooled_features(arguments, precision, size, preprocessing):
     generator = images.in_order_generator(
         arguments.photos / "train", (size, size), arguments.batch_size, preprocessing
     )
-    digest = files.data_set_digest(generator.filenames, generator.digests())
+    digest = fingerprints.data_set_digest(generator.filenames, generator.digests())
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
     base = vgg16.convolutional_base(vgg16_weights, (size, size))
     source = {
@@ -115,8 +116,7 @@ def of_layers(features, pooled_layers):
 
 def main(arguments):
     """Run the script with the options that parse() returned."""
-    for folder in arguments.weights / "choice", arguments.results:
-        files.make_writable_folder(folder)
+    files.make_writable_folder(arguments.weights / "choice")
     precision = runs.set_precision(arguments.precision)
     commit = runs.commit()  # of the code that runs; at the end it may be another
 
@@ -150,8 +150,8 @@ def main(arguments):
         "hardware": runs.hardware(),
         "choices": choices,
     }
-    files.write_json(arguments.results / "choice.json", choice)
-    print(f"\n{report.choice_table(choice)}")
+    files.write_json(arguments.weights / "choice.json", choice)
+    print(f"\n{tables.choice_table(choice)}")
 
 
 if __name__ == "__main__":

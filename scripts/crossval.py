@@ -2,7 +2,7 @@
 
 Takes the photos of data/train and data/validation together, divides those of each class
 at random into folds, and for each fold trains on the others and tests on it, by the
-experiment's own script. Adds a line for each fold to results/crossval.jsonl and ends
+experiment's own script. Adds a line for each fold to weights/crossval.jsonl and ends
 with their table. Interrupted, it goes on where it was when started again.
 """
 
@@ -55,9 +55,11 @@ import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
 import files
+import fingerprints
 import images
-import report
+import records
 import runs
+import tables
 import vgg16
 
 
@@ -116,19 +118,22 @@ def describe(folds, tested, digests):
         for name, photos in fold.items():
             listed[split] += [(f"{name}/{link}", digests[path]) for link, path in photos]
     return {
-        split: {"photos": len(pairs), "sha256": files.data_set_digest(*zip(*pairs, strict=True))}
+        split: {
+            "photos": len(pairs),
+            "sha256": fingerprints.data_set_digest(*zip(*pairs, strict=True)),
+        }
         for split, pairs in listed.items()
     }
 
 
 def main(arguments):
     """Run the script with the options that parse() returned."""
-    records = arguments.results / "crossval.jsonl"
+    path = arguments.weights / "crossval.jsonl"
     folds = divide(arguments.photos, arguments.folds, arguments.seed)
     paths = [path for fold in folds for photos in fold.values() for _, path in photos]
     digests = dict(zip(paths, files.photo_digests(paths), strict=True))
     data = arguments.photos.absolute()
-    everything = files.data_set_digest(
+    everything = fingerprints.data_set_digest(
         [p.relative_to(data).as_posix() for p in paths], digests.values()
     )
     done = []
@@ -146,17 +151,16 @@ def main(arguments):
             "all_photos_sha256": everything,
             "versions": runs.versions(),
         }
-        earlier = [r for r in files.read_records(records) if r.items() >= fold.items()]
+        earlier = [r for r in records.read(path) if r.items() >= fold.items()]
         if not earlier:
             print(f"\nFold {number + 1} of {arguments.folds}", flush=True)
             folder = place(arguments, number)
             link(folds, number, folder / "data")
             earlier = [run_scripts(arguments, arguments.experiment, folder, arguments.seed) | fold]
-            files.make_writable_folder(arguments.results)
-            files.append_record(records, earlier[0])
+            records.append(path, earlier[0])
             shutil.rmtree(folder)
         done.append(earlier[-1])
-    print(f"\n{report.crossvalidation(done)}")
+    print(f"\n{tables.crossvalidation(done)}")
 
 
 def place(arguments, number):
@@ -174,7 +178,6 @@ def run_scripts(arguments, experiment, folder, seed):
         options = {
             "--data": folder / "data",
             "--weights": folder,
-            "--results": folder,
             "--seed": seed,
             "--precision": arguments.precision or runs.fastest_precision(),
         }
@@ -191,7 +194,7 @@ def run_scripts(arguments, experiment, folder, seed):
         done = subprocess.run([sys.executable, folders.ROOT / "scripts" / f"{script}.py", *command])
         if done.returncode:
             sys.exit(done.returncode)  # it has said why
-    return files.read_records(folder / "runs.jsonl")[-1]
+    return records.read(folder / "runs.jsonl")[-1]
 
 
 if __name__ == "__main__":

@@ -51,7 +51,7 @@ from tqdm import tqdm
 
 import best
 import predict
-import report
+import tables
 
 
 def find_photos(folder, names):
@@ -128,7 +128,7 @@ def main(arguments):
     print(
         f"{path} ({record['experiment']}) on {len(labels)} photos in {arguments.folder}\n\n"
         f"Accuracy: {measured['accuracy']:.4f} "
-        f"(95 %: {report.interval(measured['accuracy'], len(labels))}; "
+        f"(95 %: {tables.interval(measured['accuracy'], len(labels))}; "
         f"always saying the largest class: {majority:.4f})\n"
         f"Log loss: {measured['loss']:.4f}\n\n{confusion_table(labels, answers, names)}"
     )

@@ -1,7 +1,6 @@
 """Files that are whole or absent, and photos that are what they claim to be."""
 
 import contextlib
-import fcntl
 import hashlib
 import io
 import itertools
@@ -166,64 +165,3 @@ def photo_digests(paths, decode=_decode):
             f"can't read {', '.join(broken[:3])}{more}; repair or remove before training"
         )
     return [digest for digest, _ in checked]
-
-
-def data_set_digest(names, digests):
-    """One SHA-256 for a set of photos: that of its sorted sha256sum listing.
-
-    names: paths below the train or validation folder, such as `cats/cat.0.jpg`.
-    digests: SHA-256 of each of these files, in hexadecimal.
-    """
-    lines = sorted(zip(names, digests, strict=True))
-    listing = "".join(f"{digest}  {name}\n" for name, digest in lines)
-    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
-
-
-def read_manifest(path):
-    """A `sha256sum` listing as a dict {relative path: SHA-256 in hexadecimal}."""
-    lines = Path(path).read_text().splitlines()
-    return {name: digest for digest, name in (line.split("  ", 1) for line in lines)}
-
-
-def manifest_digest(manifest, split):
-    """data_set_digest() of the manifest's photos of "train" or "validation"."""
-    names = photo_names(manifest, split)
-    return data_set_digest(names, [manifest[f"{split}/{name}"] for name in names])
-
-
-def photo_names(manifest, split):
-    """The photos of "train" or "validation", in the order in which Keras reads the folder."""
-    names = (Path(n).relative_to(split) for n in manifest if n.startswith(f"{split}/"))
-    return [name.as_posix() for name in sorted(names)]
-
-
-def append_record(path, record):
-    """Add one line to a file of JSON lines, whole or not at all, also beside another writer.
-
-    Raises InputError if it can't be written.
-    """
-    line = json.dumps(record).encode() + b"\n"
-    with open(path, "ab", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-        file.seek(0, os.SEEK_END)
-        end = file.tell()
-        try:
-            while line:  # a full disk takes the first bytes and refuses the rest
-                line = line[file.write(line) :]
-            os.fsync(file.fileno())
-        except OSError as error:
-            file.truncate(end)
-            raise InputError(f"{path}: can't be written ({error.strerror})") from error
-
-
-def read_records(path):
-    """All records of a file of JSON lines; none if there is no file. Raises InputError."""
-    if not Path(path).exists():
-        return []
-    records = []
-    for number, line in enumerate(Path(path).read_text().splitlines(), 1):
-        try:
-            records.append(json.loads(line))
-        except ValueError as error:
-            raise InputError(f"{path}, line {number}: not JSON; repair or remove it") from error
-    return records

@@ -4,7 +4,7 @@ Puts the classifier of bottleneck.py on top of VGG16's convolutional base, freez
 all of it but the last block, and trains for 50 epochs with augmentation and a very
 slow learning rate. Reads weights/bottleneck_fc_model.weights.h5, writes
 weights/frozen_features_validation.npy, weights/fine_tuned.weights.h5 and a line of
-results/runs.jsonl. The article reports a validation accuracy of 0.94. Interrupted,
+weights/runs.jsonl. The article reports a validation accuracy of 0.94. Interrupted,
 it goes on from its last whole epoch when started again.
 """
 

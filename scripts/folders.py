@@ -4,8 +4,10 @@ A data set is a folder with train/CLASS/ and validation/CLASS/, or with CLASS/ a
 latter is divided here, by symbolic links.
 """
 
+import collections
 import fcntl
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -155,10 +157,12 @@ def lock(folder):
 def divide(data, folder):
     """Make `folder` a data folder of links to the photos in data/CLASS/, a fifth to validate on.
 
-    Which ones depends on their names alone, so that photos added later move few others. An
-    earlier division of the same photos stays. Raises InputError for a class too small for it.
+    Photos of the same picture stay together. Otherwise their names alone decide, so that
+    photos added later move few others. An earlier division of the same photos stays. Raises
+    InputError for a class too small for it.
     """
-    links = {}
+    import fingerprints  # not above: SciPy takes its time
+
     classes = files.class_folders(data)
     if len(classes) < 2:
         found = ", ".join(path.name for path in classes) or "none"
@@ -173,20 +177,35 @@ def divide(data, folder):
             f"{data}: {', '.join(path.name for path in classes)} hold the same folders, so they "
             "are no classes; name them train and validation, or move their folders together"
         )
+    photos = {}
     for of_class in classes:
-        photos = files.photos_below(of_class)
-        if len(photos) < 2:
+        photos[of_class.name] = files.photos_below(of_class)
+        if len(photos[of_class.name]) < 2:
+            has = "one photo" if photos[of_class.name] else "no photos"
             raise InputError(
-                f"{of_class}: {'one photo' if photos else 'no photos'}; to be divided into train "
-                "and validation, a class needs two or more"
+                f"{of_class}: {has}; to be divided into train and validation, a class needs two "
+                "or more"
             )
-        photos.sort(key=lambda path: _lot(path.relative_to(data)))
-        tested = max(1, round(VALIDATION_SHARE * len(photos)))
-        for number, photo in enumerate(photos):
-            split = "validation" if number < tested else "train"
-            links[folder / split / photo.relative_to(data)] = os.path.realpath(photo)
+    paths = list(itertools.chain.from_iterable(photos.values()))
+    names = [path.relative_to(data).as_posix() for path in paths]
+    stats = [path.stat() if path.exists() else None for path in paths]
+    seen = [[name, s and [s.st_size, s.st_mtime_ns]] for name, s in zip(names, stats, strict=True)]
+    note = folder / ".photos.json"  # of an earlier division
+    try:
+        earlier = json.loads(note.read_text())
+    except (OSError, ValueError):
+        earlier = {}
+    if earlier.get("photos") == seen:
+        sides = earlier["sides"]
+    else:
+        tested = _tested(data, names, fingerprints.groups(fingerprints.fingerprints(paths)))
+        sides = ["validation" if name in tested else "train" for name in names]
+    links = {
+        folder / side / name: os.path.realpath(path)
+        for side, name, path in zip(sides, names, paths, strict=True)
+    }
     there = {path: os.path.realpath(path) for path in folder.glob("*/**/*") if path.is_symlink()}
-    if there == links:
+    if there == links and earlier.get("photos") == seen:
         return
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
     shutil.rmtree(partial, ignore_errors=True)
@@ -194,12 +213,45 @@ def divide(data, folder):
         link = partial / path.relative_to(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to(photo)
+    (partial / note.name).write_text(json.dumps({"photos": seen, "sides": sides}))
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
 
+def _tested(data, names, groups):
+    """The names to validate on: a fifth of each class, and whole groups of the same picture.
+
+    names: CLASS/photo. groups: each one's number. Raises InputError for a class of one picture.
+    """
+    members, count, room = {}, collections.Counter(), {}
+    for name, group in sorted(zip(names, groups, strict=True)):
+        members.setdefault(group, []).append(name)
+    for name in names:
+        count[name.split("/")[0]] += 1
+    for of_class, photos in count.items():
+        room[of_class] = max(1, round(VALIDATION_SHARE * photos))
+    tested, taken = set(), collections.Counter()
+    lots = sorted(members.values(), key=lambda group: _lot(group[0]))
+    for group in lots:
+        wanted = collections.Counter(name.split("/")[0] for name in group)
+        if all(taken[c] + wanted[c] <= room[c] for c in wanted):
+            tested.update(group)
+            taken += wanted
+    for of_class in room.keys() - taken.keys():  # no group was small enough
+        for group in lots:
+            wanted = collections.Counter(name.split("/")[0] for name in group)
+            if wanted[of_class] and all(taken[c] + wanted[c] < count[c] for c in wanted):
+                tested.update(group)
+                taken += wanted
+                break
+        else:
+            raise InputError(
+                f"{data / of_class}: all {count[of_class]} photos show nearly the same picture; "
+                "put some into train/CLASS/ and others into validation/CLASS/ by hand"
+            )
+    return tested
+
+
 def _lot(name):
     """What a photo draws, always the same: of each class, the lowest are to validate on."""
-    return hashlib.sha256(
-        f"{SPLIT_SEED} {name.as_posix()}".encode("utf-8", "surrogateescape")
-    ).digest()
+    return hashlib.sha256(f"{SPLIT_SEED} {name}".encode("utf-8", "surrogateescape")).digest()

@@ -24,6 +24,7 @@ from tensorflow.keras.preprocessing import image as keras_image
 from tensorflow.keras.preprocessing.image import Iterator
 
 import files
+import fingerprints
 import recipes
 from cli import InputError
 
@@ -132,9 +133,8 @@ def imbalance(generator):
 def describe(train_generator, validation_generator):
     """What a run's record says of its photos, after decoding each of them once.
 
-    Returns {"train": {"photos": count, "sha256": digest}, "validation": {...}}, and the number
-    of "duplicates" if photos are in both, of which it also warns. Raises InputError for
-    unreadable photos, or where the two folders do not hold the same classes.
+    Returns what fingerprints.describe() says of them, and warns of pictures in both folders.
+    Raises InputError for unreadable photos, or where the folders' classes differ.
     """
     train_classes = train_generator.class_indices
     if train_classes != validation_generator.class_indices:
@@ -143,30 +143,24 @@ def describe(train_generator, validation_generator):
             f"{validation_generator.directory} has {', '.join(validation_generator.class_indices)}"
             "; name the subfolders alike"
         )
-    description, where, few = {}, {}, []
+    photos, few = {}, []
     for split, generator in ("train", train_generator), ("validation", validation_generator):
         names = [Path(name).as_posix() for name in generator.filenames]
-        digests = generator.digests()
-        description[split] = {
-            "photos": len(names),
-            "sha256": files.data_set_digest(names, digests),
-        }
-        where[split] = list(zip(digests, names, strict=True))
+        photos[split] = (names, generator.filepaths, generator.digests())
         few += [
             f"{split}/{name} ({count})"
             for name, count in zip(train_classes, np.bincount(generator.classes), strict=True)
             if count < FEW_PHOTOS
         ]
     if few:
-        print(f"Note: few photos in {', '.join(few)}; expect chance to rule the result.")
-    trained_on = dict(where["train"])
-    both = [f"{name} = {trained_on[d]}" for d, name in where["validation"] if d in trained_on]
-    if both:
-        description["duplicates"] = len(both)
-        more = ", ..." if len(both) > 3 else ""
+        print(f"Note: few photos in {', '.join(few)}; the result will be mostly noise.")
+    description, both = fingerprints.describe(photos)
+    # That one picture is in both parts of the article's own, the README says.
+    if both and not fingerprints.are_the_articles(description, fingerprints.read_manifest()):
+        named = ", ".join(f"{tested} = {trained}" for tested, trained in both[:3])
         print(
-            f"warning: {len(both)} validation photos are training photos, too, and inflate the "
-            f"result: {', '.join(both[:3])}{more}",
+            f"warning: {len(both)} validation photos show the picture of a training photo, and "
+            f"inflate the result: {named}{', ...' if len(both) > 3 else ''}",
             file=sys.stderr,
         )
     return description

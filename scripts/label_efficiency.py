@@ -5,7 +5,7 @@ bottleneck.py and best.py on them, as if there were no others; the validation ph
 as they are. A draw's smaller sets are parts of its larger ones, and the draw's number is
 the runs' seed, too. VGG16's features of all photos, if bottleneck.py and best.py have left
 them in weights/, are used again. Adds a line for each run to
-results/label_efficiency.jsonl; the runs with all photos are those of runs.jsonl.
+weights/label_efficiency.jsonl; the runs with all photos are those of runs.jsonl.
 Interrupted, it goes on where it was when started again.
 """
 
@@ -45,10 +45,10 @@ import numpy as np
 
 import best
 import crossval
-import files
 import images
-import report
+import records
 import runs
+import tables
 import vgg16
 from bottleneck import read_source, store_features
 from cli import InputError
@@ -95,8 +95,7 @@ def hand_over_features(features, weights, folder, generators, everything, photos
 
 def main(arguments):
     """Run the script with the options that parse() returned."""
-    files.make_writable_folder(arguments.results)
-    records = arguments.results / "label_efficiency.jsonl"
+    path = arguments.weights / "label_efficiency.jsonl"
     generators = {
         split: images.in_order_generator(arguments.photos / split, crossval.ANY_SIZE, 1)
         for split in ("train", "validation")
@@ -144,7 +143,7 @@ def main(arguments):
                     }
                 if experiment != "scratch":
                     what |= vgg16_description
-                earlier = [r for r in files.read_records(records) if r.items() >= what.items()]
+                earlier = [r for r in records.read(path) if r.items() >= what.items()]
                 if not earlier:
                     print(f"\n{experiment}, {photos_per_class} photos a class", flush=True)
                     # One folder for all of an experiment's runs, which share the validation
@@ -162,10 +161,10 @@ def main(arguments):
                             crossval.describe([photos, tested], 1, digests),
                         )
                     earlier = [crossval.run_scripts(arguments, experiment, folder, seed) | what]
-                    files.append_record(records, earlier[0])
+                    records.append(path, earlier[0])
                 done.append(earlier[-1])
     shutil.rmtree(arguments.weights / "label_efficiency", ignore_errors=True)
-    print(f"\n{report.label_efficiency_table(report.by_photos(done))}")
+    print(f"\n{tables.label_efficiency_table(tables.by_photos(done))}")
 
 
 if __name__ == "__main__":

@@ -5,8 +5,8 @@ is written from the article, on the article's photos: scratch and bottleneck who
 latter on the features that bottleneck.py has left in weights/ in float32; features compares
 32 photos of these with Theano's VGG16; step times a few of fine-tuning's steps. Fine-tuning
 itself, a night or more, runs only if named. Adds a line for each run to
-results/original.jsonl. With each seed, scratch takes most of an hour. Interrupted, training
-on photos resumes after its last whole epoch when started again. Needs Python 2.7, g++, and
+weights/original.jsonl. With each seed, scratch takes most of an hour. Interrupted, training on
+photos resumes after its last whole epoch when started again. Needs Python 2.7, g++, and
 Debian's libopenblas-dev, libjpeg-dev and zlib1g-dev.
 """
 
@@ -22,9 +22,11 @@ from pathlib import Path
 
 import cli
 import files
+import fingerprints
 import folders
 import parsers
 import recipes
+import records
 from cli import InputError
 
 HERE = folders.ROOT / "scripts" / "original"
@@ -61,14 +63,7 @@ def parse(argv=None):
         type=cli.path,
         default=folders.WEIGHTS,
         metavar="FOLDER",
-        help="where bottleneck.py's features are (weights)",
-    )
-    parser.add_argument(
-        "--results",
-        type=cli.path,
-        default=folders.ROOT / "results",
-        metavar="FOLDER",
-        help="where original.jsonl is (results)",
+        help="where bottleneck.py's features are, and original.jsonl is to be (weights)",
     )
     parsers.add_vgg16(parser)
     parser.add_argument("--python27", default="python2.7", metavar="FILE", help="(python2.7)")
@@ -179,20 +174,20 @@ def main(arguments):
     import backend  # noqa: F401  not above: it imports TensorFlow
     import runs
 
-    files.make_writable_folder(arguments.results)
-    manifest, photos = files.read_manifest(folders.DATA / "manifest.sha256"), {}
+    files.make_writable_folder(arguments.weights)
+    photos, manifest = {}, fingerprints.read_manifest()
     for split in "train", "validation":
         paths = files.photos_below(arguments.data / split)
         names = [path.relative_to(arguments.data / split).as_posix() for path in paths]
-        digest = files.data_set_digest(names, files.photo_digests(paths))
+        digest = fingerprints.data_set_digest(names, files.photo_digests(paths))
         photos[split] = {"photos": len(paths), "sha256": digest}
-        if digest != files.manifest_digest(manifest, split):
+        if digest != fingerprints.manifest_digest(manifest, split):
             raise InputError(f"{arguments.data / split}: not the article's photos; run `make data`")
     listed = subprocess.run(
         [VENV / "bin" / "pip", "freeze"], env=environment(), capture_output=True, text=True
     ).stdout
     versions = dict(line.split("==") for line in listed.split() if line.startswith(PACKAGES))
-    records = arguments.results / "original.jsonl"
+    path = arguments.weights / "original.jsonl"
     for experiment in arguments.experiments:
         seeds = 1 if experiment in COUNTS else arguments.seeds
         for seed in range(arguments.seed, arguments.seed + seeds):
@@ -200,7 +195,7 @@ def main(arguments):
             what = {"experiment": experiment, "seed": seed, "epochs": count, "data": photos}
             if experiment != "scratch":
                 what |= features(arguments.weights, photos)
-            if any(record.items() >= what.items() for record in files.read_records(records)):
+            if any(record.items() >= what.items() for record in records.read(path)):
                 continue
             of = hashlib.sha256((HERE / "train.py").read_bytes()).hexdigest()[:12]
             output = VENV / f"{experiment}-{seed}-{count}-{of}.json"
@@ -223,7 +218,7 @@ def main(arguments):
             }
             if "val_acc" in history:
                 record["val_accuracy"] = history["val_acc"][-1]
-            files.append_record(records, record)
+            records.append(path, record)
             output.unlink()
 
 

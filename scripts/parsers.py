@@ -66,15 +66,8 @@ def experiment(description, epochs, batch_size):
         "--weights",
         type=cli.path,
         metavar="FOLDER",
-        help="where weights and features are written and read (default: weights, for another "
-        "--data than data weights/NAME)",
-    )
-    parser.add_argument(
-        "--results",
-        type=cli.path,
-        default=folders.ROOT / "results",
-        metavar="FOLDER",
-        help="where the run is added to runs.jsonl (default: results)",
+        help="where weights, features and the record of the run go, and are read from (default: "
+        "weights, for another --data than data weights/NAME)",
     )
     return parser
 

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 from PIL import Image
 
 import files
+from recipes import ARTICLE
 
 # Legible on white and on GitHub's dark grey; the three experiments' colours by Okabe and Ito,
 # whom also the colour-blind can tell apart.
@@ -26,7 +27,6 @@ ON_DARK = {
     "best": "#E59CCB",
 }
 
-ARTICLE = {"scratch": (0.79, 0.81), "bottleneck": (0.90, 0.91), "finetune": (0.94, 0.94)}
 NAMES = {
     "scratch": "small convnet from scratch",
     "bottleneck": "classifier on VGG16's features",
@@ -69,7 +69,7 @@ def learning_curves(experiments, path):
     def draw(axes, text, line, colours):
         axes.grid(axis="y", color=line, linewidth=0.6)
         for experiment, runs in experiments.items():
-            low, high = ARTICLE[experiment]
+            low, high = ARTICLE[experiment][0], ARTICLE[experiment][-1]
             colour = colours[experiment]
             axes.axhline((low + high) / 2, color=colour, linestyle="--", linewidth=1)
             if not runs:
@@ -131,7 +131,7 @@ def changes(articles, labels, path):
 def label_efficiency(experiments, path):
     """Accuracy by training photos a class: mean over draws, lowest to highest as a band.
 
-    experiments: what report.by_photos() returned.
+    experiments: what tables.by_photos() returned.
     """
 
     def draw(axes, text, line, colours):

@@ -5,15 +5,17 @@ dog.999.jpg, its validation photos the 400 after them. ARCHIVE is what you have 
 
   dogs-vs-cats.zip            Kaggle's, with train.zip inside
   train.zip                   Kaggle's
-  kagglecatsanddogs_5340.zip  Microsoft's, the same photos, perhaps under other numbers
+  kagglecatsanddogs_5340.zip  Microsoft's, the same pictures, encoded anew
   cats_and_dogs_filtered.zip  Google's, with other validation photos
   a folder                    one of these, unpacked
 
 Without ARCHIVE, Microsoft's is downloaded (825 MB); an interrupted download goes on
-where it stopped. The photos are compared with data/manifest.sha256: what is there by
-content is taken by content, the rest by number, and the differences are named.
+where it stopped. The photos are taken by their numbers and compared with those behind the
+README's numbers, by content and by what they show; where the numbers are others, the
+pictures are searched. The differences are named.
 """
 
+import collections
 import contextlib
 import hashlib
 import http.client
@@ -32,10 +34,10 @@ from tqdm import tqdm
 
 import cli
 import files
+import fingerprints
 from cli import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-MANIFEST = ROOT / "data" / "manifest.sha256"
 
 # The address behind https://www.microsoft.com/en-us/download/details.aspx?id=54765
 MICROSOFT = (
@@ -181,8 +183,9 @@ def wanted(photos):
 def choose(source, inside, manifest):
     """Choose the article's photos among the members of an archive.
 
-    inside: what members() yields. manifest: {path below data/: SHA-256}.
-    Returns (chosen, missing): {path below data/: (function, SHA-256)} and
+    inside: what members() yields. manifest: as fingerprints.read_manifest() returns it.
+    Returns (chosen, missing): {path below data/: (function, SHA-256, how)}, where how is
+    "exact", "anew" for the same picture in another file, or "other"; and
     {path below data/: reason}. Raises InputError where the archive is not of a known layout.
     """
     photos = {}
@@ -195,45 +198,81 @@ def choose(source, inside, manifest):
             "(train/cat.0.jpg, PetImages/Cat/0.jpg, ...)"
         )
     paths = wanted(photos)
-    numbered = {key: photos[key] for key in paths.values() if key in photos}
-    others = {key: found for key, found in photos.items() if key not in numbered}
-
-    # Where a photo's number is Kaggle's, its content is found at once; only if some are
-    # not, all the rest of the archive has to be read.
-    by_content = {}
-    looking_for = {manifest[path] for path in paths if path in manifest}
-    for part in numbered, others:
-        if looking_for <= by_content.keys():
-            break
-        for name, read in tqdm(
-            list(itertools.chain.from_iterable(part.values())),
-            desc="Comparing photos",
-            unit="photo",
-            leave=False,
-            disable=None,
-        ):
-            by_content.setdefault(hashlib.sha256(read()).hexdigest(), (name, read))
-
-    chosen, missing = {}, {}
-    taken = looking_for & by_content.keys()  # no picture twice, least of all in both sets
-    for path, key in paths.items():
-        if manifest.get(path) in by_content:
-            chosen[path] = (by_content[manifest[path]][1], manifest[path])
-        elif key not in photos:
+    found, missing, others = {}, {}, {}
+    for path, key in tqdm(
+        paths.items(), desc="Comparing photos", unit="photo", leave=False, disable=None
+    ):
+        if key not in photos:
             missing[path] = "not there"
+            continue
+        name, read = photos[key][0]
+        content = read()
+        problem = files.photo_problem(content)
+        if problem:
+            missing[path] = f"{name}: {problem}"
+        elif path in manifest and (how := compare(content, manifest[path])):
+            found[path] = (read, hashlib.sha256(content).hexdigest(), how)
         else:
-            name, read = photos[key][0]
-            content = read()
-            digest = hashlib.sha256(content).hexdigest()
-            problem = files.photo_problem(content)
-            if digest in taken:
-                problem = "the same picture as another one"
-            if problem:
-                missing[path] = f"{name}: {problem}"
-            else:
-                chosen[path] = (read, digest)
-                taken.add(digest)
-    return chosen, missing
+            others[path] = (read, hashlib.sha256(content).hexdigest(), "other")
+    # Where the numbers are not Kaggle's, all the archive is looked through.
+    if any(path in manifest for path in others):
+        wanted_still = {path: manifest[path] for path in {**others, **missing} if path in manifest}
+        found |= search(photos, wanted_still, {digest for _, digest, _ in found.values()})
+    chosen, taken = dict(found), {digest for _, digest, _ in found.values()}
+    for path, other in others.items():
+        if path in found:
+            continue
+        if other[1] in taken:  # no picture twice, least of all in both sets
+            missing[path] = "the same picture as another one"
+        else:
+            chosen[path] = other
+            taken.add(other[1])
+    return (
+        {path: chosen[path] for path in paths if path in chosen},
+        {path: reason for path, reason in missing.items() if path not in chosen},
+    )
+
+
+def compare(content, listed):
+    """How a photo compares with the manifest's: "exact", "anew" (encoded anew), or None."""
+    digest, print_ = listed
+    if hashlib.sha256(content).hexdigest() == digest:
+        return "exact"
+    alike = fingerprints.alike([fingerprints.fingerprint(content)], [print_])
+    return "anew" if len(alike) else None
+
+
+def search(photos, wanted, taken):
+    """Look for pictures among all of an archive's photos, whatever their numbers.
+
+    photos: {(class, number): [(name, read), ...]}. wanted: {path: what the manifest says}.
+    taken: digests of photos that are chosen already. Returns {path: (read, digest, how)}.
+    """
+    by_digest, prints = {}, []
+    for _, read in tqdm(
+        list(itertools.chain.from_iterable(photos.values())),
+        desc="Searching photos",
+        unit="photo",
+        leave=False,
+        disable=None,
+    ):
+        content = read()
+        digest = hashlib.sha256(content).hexdigest()
+        if digest not in taken and digest not in by_digest and not files.photo_problem(content):
+            by_digest[digest] = read
+            prints.append(fingerprints.fingerprint(content))
+    digests, found = list(by_digest), {}
+    for path, (digest, _) in wanted.items():
+        if digest in by_digest:
+            found[path] = (by_digest[digest], digest, "exact")
+    taken = {digest for _, digest, _ in found.values()}
+    rest = [path for path in wanted if path not in found]
+    for here, there in fingerprints.alike([wanted[path][1] for path in rest], prints):
+        path, digest = rest[here], digests[there]
+        if path not in found and digest not in taken:
+            found[path] = (by_digest[digest], digest, "anew")
+            taken.add(digest)
+    return found
 
 
 def install(output):
@@ -301,19 +340,20 @@ def prepare(source, output, manifest):
             folders = {path.rsplit("/", 1)[0] for path in chosen}
             if folders != {path.rsplit("/", 1)[0] for path in manifest}:
                 raise InputError(f"{source}: no photos for some class; is the archive whole?")
-            for path, (read, _) in tqdm(
+            for path, (read, *_) in tqdm(
                 chosen.items(), desc="Writing photos", unit="photo", leave=False, disable=None
             ):
                 (work / "new" / path).parent.mkdir(parents=True, exist_ok=True)
                 (work / "new" / path).write_bytes(read())
-        digests = {path: digest for path, (_, digest) in chosen.items()}
+        how = collections.Counter(how for *_, how in chosen.values())
         report = {
             "source": source.name,
             "photos": len(chosen),
-            "by_content": sum(manifest.get(path) == digest for path, digest in digests.items()),
-            "by_number": [p for p, digest in digests.items() if manifest.get(p) != digest],
+            "exact": how["exact"],
+            "encoded_anew": how["anew"],
+            "others": [path for path, (*_, how) in chosen.items() if how == "other"],
             "missing": missing,
-            "sha256": digests,
+            "sha256": {path: digest for path, (_, digest, _) in chosen.items()},
         }
         files.write_json(work / "new" / "photos.json", report)
         (work / "new").rename(output / READY)  # from here on, it can only be completed
@@ -323,21 +363,25 @@ def prepare(source, output, manifest):
     return report
 
 
-def tell(report, output):
-    """Say in a few lines what is in `output` now."""
-    print(f"{output}: {report['photos']} photos from {report['source']}.")
-    by_number, missing = report["by_number"], report["missing"]
-    print(f"Found by content: {report['by_content']}, by number: {len(by_number)}.")
-    if not by_number and not missing:
+def tell(report, output, listed):
+    """Say in a few lines what is in `output` now. listed: how many photos the article has."""
+    print(f"{output}: {report['photos']:,} photos from {report['source']}.")
+    exact, anew, others = report["exact"], report["encoded_anew"], report["others"]
+    missing = few(f"{path} ({reason})" for path, reason in report["missing"].items())
+    if exact == listed:
         print("These are exactly the photos behind the README's numbers.")
         return
-    print("These are not exactly the photos behind the README's numbers; results may differ.")
-    if by_number:
-        print(f"Other photos: {few(by_number)}.")
-    if any(path.startswith("validation/cats/cat.2") for path in by_number):
-        print("Google's archive: the training photos are the article's, the validation photos not.")
+    how = "" if not anew else ", encoded anew" if not exact else f", {anew:,} of them encoded anew"
+    print(f"{exact + anew:,} of the article's {listed:,} pictures{how}.")
     if missing:
-        print(f"Left out: {few(f'{path} ({reason})' for path, reason in missing.items())}.")
+        print(f"Left out: {missing}.")
+    if others:
+        print(
+            f"{len(others):,} are other pictures, so the article's numbers are no measure for "
+            f"yours: {few(others)}."
+        )
+        if any(path.startswith("validation/cats/cat.2") for path in others):
+            print("Google's archive: the training photos are the article's, the others not.")
     print(f"All names: {output / 'photos.json'}")
 
 
@@ -359,7 +403,8 @@ def main(arguments):
     """Run the script with the options that parse() returned."""
     archive = arguments.archive
     if install(arguments.output) and archive is None:
-        tell(json.loads((arguments.output / "photos.json").read_text()), arguments.output)
+        report = json.loads((arguments.output / "photos.json").read_text())
+        tell(report, arguments.output, len(fingerprints.read_manifest()))
         return
     refuse_others_photos(arguments.output)  # before a long download
     if archive is None:
@@ -367,8 +412,8 @@ def main(arguments):
         archive = arguments.output / MICROSOFT.rsplit("/", 1)[1]
         if not archive.exists():
             download(MICROSOFT, archive)
-    report = prepare(archive, arguments.output, files.read_manifest(MANIFEST))
-    tell(report, arguments.output)
+    manifest = fingerprints.read_manifest()
+    tell(prepare(archive, arguments.output, manifest), arguments.output, len(manifest))
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import tensorflow as tf
 import distribution
 import files
 import folders
+import records
 from cli import InputError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pillow", "h5py")
@@ -100,10 +101,8 @@ class Run(keras.callbacks.Callback):
         }
         self.versions = versions()
         self.weights_folder = arguments.weights
-        self.records = arguments.results / "runs.jsonl"
-        if self.is_chief:  # folders.settle() has seen to the weights' folder
-            files.make_writable_folder(arguments.results)
-        files.read_records(self.records)  # a broken one is better found now than at the end
+        self.records = arguments.weights / "runs.jsonl"
+        records.read(self.records)  # a broken one is better found now than at the end
         self.train_generator = train_generator
         self.hardware = hardware()
         text = json.dumps([self.settings, self.versions], sort_keys=True)
@@ -221,8 +220,8 @@ class Run(keras.callbacks.Callback):
             "val_accuracy": history["val_accuracy"][-1],
             "val_probabilities": [a[0] for a in answers] if len(answers[0]) == 1 else answers,
         }
-        if record["run"] not in {old["run"] for old in files.read_records(self.records)}:
-            files.append_record(self.records, record)
+        if record["run"] not in {old["run"] for old in records.read(self.records)}:
+            records.append(self.records, record)
         save_model(model or self.model, self.weights_folder / name, record)
         (self.checkpoint / "state.json").unlink()  # first: without its weights it would start anew
         shutil.rmtree(self.checkpoint)

@@ -2,7 +2,7 @@
 
 Reads photos from data/train and data/validation, trains for 50 epochs with
 augmentation, and writes weights/first_try.weights.h5 and a line of
-results/runs.jsonl. The article reports a validation accuracy of 0.79-0.81.
+weights/runs.jsonl. The article reports a validation accuracy of 0.79-0.81.
 Interrupted, it goes on from its last whole epoch when started again.
 """
 

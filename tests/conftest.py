@@ -18,6 +18,7 @@ import cli
 import crossval
 import draw
 import finetune
+import fingerprints
 import folders
 import keras
 import pytest
@@ -26,6 +27,7 @@ import small
 
 SMALL = small.SIZE
 SCRIPTS = Path(cli.__file__).parent
+MANIFEST = fingerprints.read_manifest()
 SIZES = {script: script.IMAGE_SIZE for script in (scratch, bottleneck, finetune)}  # the article's
 
 
@@ -86,17 +88,43 @@ def scripts_in_this_process():
         yield patch
 
 
+ARTICLES = {
+    split: {"photos": count, "sha256": fingerprints.manifest_digest(MANIFEST, split)}
+    for split, count in {"train": 2000, "validation": 800}.items()
+}
+
+
+def example(experiment, accuracy, seed=0, **more):
+    """A record of a run on the article's photos."""
+    return {
+        "experiment": experiment,
+        "recipe": "faithful",
+        "seed": seed,
+        "epochs": 50,
+        "batch_size": 32,
+        "image_size": [150, 150],
+        "class_indices": {"cats": 0, "dogs": 1},
+        "data": ARTICLES,
+        "hardware": {"processor": "a processor", "cores": 2, "gpus": []},
+        "seconds_per_epoch": [1.0, 2.0, 9.0],
+        "history": {"val_accuracy": [0.5, accuracy]},
+        "val_accuracy": accuracy,
+        "commit": "0123456789ab",
+        **more,
+    }
+
+
 class Workplace:
     """A user's folders. run() starts a script in them; error() one that must refuse."""
 
     def __init__(self, folder, data, monkeypatch, capsys):
-        self.weights, self.results, self.data = folder / "weights", folder / "results", data
+        self.weights, self.data = folder / "weights", data
         self.monkeypatch, self.capsys = monkeypatch, capsys
 
     @property
     def folders(self):
         """As options, for a script that starter() runs."""
-        return ["--data", self.data, "--weights", self.weights, "--results", self.results]
+        return ["--data", self.data, "--weights", self.weights]
 
     def status(self, script, *options):
         """Run a script's main() as its command line would, and return its exit status."""
@@ -132,7 +160,7 @@ class Workplace:
         return lines[0]
 
     def records(self):
-        lines = (self.results / "runs.jsonl").read_text().splitlines()
+        lines = (self.weights / "runs.jsonl").read_text().splitlines()
         return [json.loads(line) for line in lines]
 
 

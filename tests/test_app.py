@@ -32,8 +32,8 @@ import draw
 import finetune
 import gradcam
 import keras
-import parsers
 import numpy as np
+import parsers
 import predict
 import pytest
 import scratch
@@ -64,7 +64,7 @@ def train(data, folder, epochs, *options, vgg16_weights="random"):
     for script in scratch, bottleneck, finetune, best:
         own = [] if script is best else ["--epochs", epochs[script]]
         own += [] if script is scratch else ["--vgg16-weights", vgg16_weights]
-        places = ["--data", data, "--weights", folder, "--results", folder]
+        places = ["--data", data, "--weights", folder]
         script.main(script.parse([str(option) for option in [*places, *own, *options]]))
 
 

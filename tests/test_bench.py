@@ -11,9 +11,9 @@ import finetune
 import keras
 import plain
 import pytest
+import tables
 import scratch
 import vgg16
-
 from cli import InputError
 
 ROOT = Path(__file__).parent.parent
@@ -104,7 +104,7 @@ def committed():
 
 def test_ratios_are_medians_of_pairs(committed):
     for entry in committed:
-        for part in bench.WHAT:
+        for part in tables.WHAT:
             pairs = entry[part]["pairs"]
             assert len(pairs) >= 3
             assert entry[f"{part}_ratio"] == statistics.median(p["ratio"] for p in pairs)
@@ -115,7 +115,7 @@ def test_ratios_are_medians_of_pairs(committed):
 
 
 def test_each_kind_of_machine_has_one_entry_and_a_column(committed):
-    assert len({bench.kind(entry) for entry in committed}) == len(committed)
-    head, _, *rows = bench.table(committed).splitlines()
+    assert len({tables.kind(entry) for entry in committed}) == len(committed)
+    head, _, *rows = tables.speed(committed).splitlines()
     assert head.count("|") == len(committed) + 2
     assert all(row.count("|") == len(committed) + 2 for row in rows)

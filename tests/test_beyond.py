@@ -13,14 +13,15 @@ import h5py
 import images
 import keras
 import label_efficiency
-import parsers
 import numpy as np
+import parsers
 import pytest
+import records
 import report
+import tables
 import vgg16
-from conftest import SMALL
-
 from cli import InputError
+from conftest import ARTICLES, SMALL, example
 
 
 @pytest.fixture
@@ -126,7 +127,7 @@ def test_best_does_the_same_with_every_seed_and_looks_once(workplace, capsys):
     second = workplace.run(best, "--seed", 1)
     assert "Using the features in pooled_features_train.npy" in capsys.readouterr().out
     assert second["val_probabilities"] == first["val_probabilities"]
-    assert [len(runs) for runs in report.group([first, second])] == [2]
+    assert [len(runs) for runs in records.group([first, second])] == [2]
 
 
 def test_choosing_does_not_look_at_validation_photos(workplace, small_choice, data, monkeypatch):
@@ -135,11 +136,11 @@ def test_choosing_does_not_look_at_validation_photos(workplace, small_choice, da
     shutil.rmtree(data / "validation")
     workplace.data = data
     assert workplace.status(choose, "--vgg16-weights", "random") == 0
-    choice = json.loads((workplace.results / "choice.json").read_text())
+    choice = json.loads((workplace.weights / "choice.json").read_text())
     # two sizes as VGG16 was trained and one otherwise, one and both layers, two ridges
     assert len(choice["choices"]) == 3 * 2 * 2
     assert choice["photos"]["photos"] == 20
-    assert len(report.choice_table(choice).splitlines()) == 2 + 3 * 2
+    assert len(tables.choice_table(choice).splitlines()) == 2 + 3 * 2
 
 
 def test_folds_are_tested_by_what_has_not_seen_them():
@@ -167,7 +168,7 @@ def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):
     assert record["preprocessing"]["mode"] == "caffe"
     tuned = workplace.run(finetune, "--epochs", 1, "--preprocessing", "imagenet")
     assert tuned["preprocessing"] == record["preprocessing"]
-    names = [report.row(runs)[0] for runs in report.group(workplace.records())]
+    names = [tables.row(runs)[0] for runs in records.group(workplace.records())]
     assert len(set(names)) == 3
 
 
@@ -189,7 +190,7 @@ def test_label_efficiency_goes_on_where_it_was(workplace, scripts_in_this_proces
     monkeypatch.setattr(label_efficiency, "PHOTOS_PER_CLASS", (2, 4))
     options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
     assert workplace.status(label_efficiency, *options) == 0
-    path = workplace.results / "label_efficiency.jsonl"
+    path = workplace.weights / "label_efficiency.jsonl"
     lines = path.read_text().splitlines()
     assert [json.loads(line)["data"]["train"]["photos"] for line in lines] == [4, 8]
     assert {json.loads(line)["data"]["validation"]["photos"] for line in lines} == {12}
@@ -228,14 +229,9 @@ def test_drawn_photos_take_their_rows_of_all_photos_features(workplace):
     np.testing.assert_allclose(handed_over, made, atol=1e-6)
 
 
-def test_fewer_photos_are_told_beside_all(workplace):
-    def run(experiment, accuracy, seed, **more):
-        data = {"train": {"photos": 2000}, "validation": {"photos": 800}}
-        values = {"experiment": experiment, "val_accuracy": accuracy, "seed": seed, "data": data}
-        return values | more
-
-    fewer = [run("best", a, s, photos_per_class=25) for s, a in enumerate((0.8, 0.9))]
-    table = report.label_efficiency_table(report.by_photos(fewer, [run("best", 0.99, 0)]))
+def test_fewer_photos_are_told_beside_all():
+    fewer = [example("best", a, s, photos_per_class=25) for s, a in enumerate((0.8, 0.9))]
+    table = tables.label_efficiency_table(tables.by_photos(fewer, [example("best", 0.99)]))
     lines = [line.split("|")[1:-1] for line in table.splitlines()]
     cells = [[cell.strip() for cell in line] for line in lines]
     assert cells[0] == ["photos a class", "best"]
@@ -244,13 +240,9 @@ def test_fewer_photos_are_told_beside_all(workplace):
 
 def test_only_comparable_runs_of_best_are_told():
     def run(accuracy, finished, **more):
-        hardware = {"processor": "a processor", "cores": 2, "gpus": []}
-        record = {"experiment": "best", "recipe": "best", "seed": 0, "epochs": 1, "batch_size": 32}
-        record |= {"image_size": [384, 384], "seconds_per_epoch": [1.0], "val_accuracy": accuracy}
-        record |= {"data": {"train": {"photos": 2000}, "validation": {"photos": 800}}}
-        record |= {"class_indices": {"cats": 0, "dogs": 1}, "preprocessing": best.PREPROCESSING}
-        record |= {"finished": finished, "vgg16_weights": "imagenet", "hardware": hardware}
-        return record | more
+        more = {"image_size": [384, 384], "preprocessing": best.PREPROCESSING, **more}
+        more = {"recipe": "best", "epochs": 1, "vgg16_weights": "imagenet", **more}
+        return example("best", accuracy, finished=finished, **more)
 
     good = run(0.98, "2026-01-02")
     articles = {"scratch": {"faithful": [good]}}  # for its precision and machine
@@ -259,17 +251,15 @@ def test_only_comparable_runs_of_best_are_told():
         run(0.5, "2026-01-03", vgg16_weights="random"),
         run(0.6, "2026-01-03", precision="mixed_bfloat16"),
     ]
-    assert report.best_runs([*others[:2], good, *others[2:]], articles) == [good]
-    assert "384 × 384 | BGR less the mean | 0.980" in report.beyond([good, *others], articles)
+    assert tables.best_runs([*others[:2], good, *others[2:]], articles) == [good]
+    assert "384 × 384 | BGR less the mean | 0.980" in tables.beyond([good, *others], articles)
 
 
 def test_approaches_are_told_beside_the_faithful_runs_after_as_many_epochs():
     def run(curve, seed=0, **more):
-        hardware = {"processor": "a processor", "cores": 2, "gpus": []}
-        record = {"experiment": "finetune", "recipe": "faithful", "seed": seed, "batch_size": 32}
-        record |= {"epochs": len(curve), "history": {"val_accuracy": curve}, "hardware": hardware}
-        record |= {"data": {"validation": {"photos": 800}}, "vgg16_weights": "imagenet"}
-        return record | {"val_accuracy": curve[-1], "top_model": {"epochs": 50}} | more
+        more = {"vgg16_weights": "imagenet", "top_model": {"epochs": 50}, **more}
+        more |= {"epochs": len(curve), "history": {"val_accuracy": curve}}
+        return example("finetune", curve[-1], seed, **more)
 
     faithful = [run([0.9] * 4 + [0.91 + seed / 100] + [0.93] * 45, seed) for seed in range(2)]
     ours = [
@@ -279,29 +269,21 @@ def test_approaches_are_told_beside_the_faithful_runs_after_as_many_epochs():
         run([0.9, 0.98], preprocessing={"mode": "caffe"}, top_model={"epochs": 1}),
         run([0.9, 0.96], approaches={"l2": 0.01, "dropout": 0.7}),
     ]
-    articles = report.as_the_article(ours)
-    lines = report.approaches_table(ours, articles).splitlines()
+    articles = tables.cells(ours)
+    lines = tables.approaches_table(ours, articles).splitlines()
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
     alone = ["l2 0.01", "faithful", "5", "1", "0.950", "0.910", "0.915 ± 0.007", "0.903 ± 0.001"]
     assert cells[2] == alone
     assert cells[3][:5] == ["l2 0.01, dropout 0.7", "faithful", "2", "1", "0.960"]
     assert len(cells) == 4
-    assert report.approaches_table(faithful, articles) is None
+    assert tables.approaches_table(faithful, articles) is None
 
 
-def test_choices_of_other_photos_are_not_told(tmp_path):
-    manifest = files.read_manifest(report.MANIFEST)
-    names = files.photo_names(manifest, "train")
-    digest = files.data_set_digest(names, [manifest[f"train/{name}"] for name in names])
-    path = tmp_path / "choice.json"
-    assert report.read_choice(path, manifest) is None
-    for sha256, weights, told in (
-        (digest, "imagenet", True),
-        ("x", "imagenet", False),
-        (digest, "random", False),
-    ):
-        path.write_text(json.dumps({"photos": {"sha256": sha256}, "vgg16_weights": weights}))
-        assert (report.read_choice(path, manifest) is not None) == told
+def test_choices_of_other_photos_are_not_told():
+    choice = {"photos": ARTICLES["train"], "vgg16_weights": "imagenet"}
+    assert report.is_the_articles_choice(choice)
+    assert not report.is_the_articles_choice(choice | {"photos": ARTICLES["validation"]})
+    assert not report.is_the_articles_choice(choice | {"vgg16_weights": "random"})
 
 
 def test_what_needs_no_epochs_does_not_take_them(workplace):
@@ -333,14 +315,14 @@ def test_the_articles_approaches_are_one_option_each(workplace):
         assert run["frozen_layers"] == (11 if option[0] == "--one-more-block" else 15)
     assert rates == [0.7, 0.5, 0.5, 0.5, 0.5]
     # none of them is taken for the article's fine-tuning
-    groups = report.group(workplace.records())
-    assert len(groups) == 7 and len({report.row(runs)[0] for runs in groups}) == 7
-    assert "finetune" not in report.beyond(workplace.records(), {})  # not of whole runs
+    groups = records.group(workplace.records())
+    assert len(groups) == 7 and len({tables.row(runs)[0] for runs in groups}) == 7
+    assert "finetune" not in tables.beyond(workplace.records(), {})  # not of whole runs
     whole = [r | {"epochs": 50, "vgg16_weights": "imagenet"} for r in workplace.records()]
     for record in whole:
         record.pop("top_model", None)
-    assert report.as_the_article(whole)["finetune"]["faithful"][0]["run"] == plain["run"]
-    assert "finetune, one more block" in report.beyond(whole, report.as_the_article(whole))
+    assert tables.cells(whole)["finetune"]["faithful"][0]["run"] == plain["run"]
+    assert "finetune, one more block" in tables.beyond(whole, tables.cells(whole))
 
 
 def test_one_more_block_trains_two(workplace):

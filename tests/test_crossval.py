@@ -6,9 +6,8 @@ import crossval
 import files
 import images
 import pytest
-from conftest import SMALL
-
 from cli import InputError
+from conftest import SMALL
 
 
 def test_folds_hold_every_photo_once_and_the_classes_alike(drawings):
@@ -54,7 +53,7 @@ def test_crossval_goes_on_where_it_was(workplace, scripts_in_this_process, in_it
     assert workplace.status(crossval, *options) == 0
     table = workplace.capsys.readouterr().out.splitlines()[-1]
     assert "| 2     | 16" in table
-    records = workplace.results / "crossval.jsonl"
+    records = workplace.weights / "crossval.jsonl"
     first, second = (json.loads(line) for line in records.read_text().splitlines())
     assert (first["fold"], second["fold"], first["folds"]) == (0, 1, 2)
     records.write_text(json.dumps(first) + "\n")
@@ -63,5 +62,5 @@ def test_crossval_goes_on_where_it_was(workplace, scripts_in_this_process, in_it
     assert again[0] == first
     assert again[1]["run"] != second["run"] and again[1]["history"] == second["history"]
     assert list((workplace.weights / "crossval").iterdir()) == []
-    assert not (workplace.results / "runs.jsonl").exists()
+    assert not (workplace.weights / "runs.jsonl").exists()
     assert "2 or more" in workplace.error(crossval, "scratch", "--folds", 1)

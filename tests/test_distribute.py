@@ -19,7 +19,8 @@ import draw
 import finetune
 import numpy as np
 import pytest
-import report
+import records
+import tables
 import scratch
 from conftest import SCRIPTS
 from keras import layers
@@ -191,7 +192,7 @@ def test_workers_with_other_settings_refuse(workplace):
     for status, said in train_together(workplace, *SHARED, *FLOAT32, seeds=(0, 1)):
         assert status == 2
         assert "the workers differ in their settings" in said.splitlines()[-1]
-    assert not (workplace.results / "runs.jsonl").exists()
+    assert not (workplace.weights / "runs.jsonl").exists()
 
 
 @pytest.mark.parametrize("script", [scratch, finetune])
@@ -220,10 +221,10 @@ def test_distributed_runs_are_no_others(workplace):
     assert distributed["distributed"]["replicas"] == 1
     assert_same_step(distributed, alone)
     assert alone["run"].split("-")[1] != distributed["run"].split("-")[1]
-    assert len(report.group([alone, distributed])) == 2
+    assert len(records.group([alone, distributed])) == 2
     whole = {"epochs": 50, "batch_size": 32}
-    assert report.is_whole(alone | whole) and not report.is_whole(distributed | whole)
-    assert "MirroredStrategy, 1 replica" in report.table([alone, distributed])
+    assert tables.is_whole(alone | whole) and not tables.is_whole(distributed | whole)
+    assert "MirroredStrategy, 1 replica" in tables.every_setting([alone, distributed])
 
 
 @pytest.mark.parametrize(

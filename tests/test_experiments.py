@@ -12,9 +12,10 @@ import h5py
 import images
 import keras
 import keras2016
-import recipes
 import numpy as np
 import pytest
+import recipes
+import records
 import runs
 import scratch
 import vgg16
@@ -67,6 +68,7 @@ def test_the_article_from_top_to_bottom(workplace):
         "fine_tuned.weights.h5",
         "checkpoints",
         "photos.txt",
+        "runs.jsonl",
         ".lock",
     }
     assert list((workplace.weights / "checkpoints").iterdir()) == []
@@ -369,28 +371,27 @@ def test_errors_leave_earlier_outputs_alone(workplace, data):
 
 def test_unwritable_folders_are_found_before_training(workplace, tmp_path):
     (tmp_path / "file").write_text("not a folder")
-    for option in "--weights", "--results":
-        message = workplace.error(scratch, option, tmp_path / "file" / "below")
-        assert "can't write there" in message
+    message = workplace.error(scratch, "--weights", tmp_path / "file" / "below")
+    assert "can't write there" in message
 
 
 def test_a_broken_record_file_is_found_before_training(workplace):
-    workplace.results.mkdir()
-    (workplace.results / "runs.jsonl").write_text('{"run": "a"}\n{"run": \n')
-    assert "runs.jsonl, line 2: not JSON" in workplace.error(scratch)
+    workplace.weights.mkdir()
+    (workplace.weights / "runs.jsonl").write_text('{"run": "a"}\n{"run": \n')
+    assert "runs.jsonl, line 2: no record" in workplace.error(scratch)
 
 
 def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
     path = tmp_path / "runs.jsonl"
-    files.append_record(path, {"run": "a"})
+    records.append(path, {"run": "a"})
 
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(records.os, "fsync", full)
     with pytest.raises(InputError, match=r"runs\.jsonl: can't be written"):
-        files.append_record(path, {"run": "b"})
-    assert files.read_records(path) == [{"run": "a"}]
+        records.append(path, {"run": "b"})
+    assert records.read(path) == [{"run": "a"}]
 
 
 def test_no_git_is_no_obstacle(workplace, monkeypatch):

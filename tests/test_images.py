@@ -2,11 +2,11 @@
 
 import hashlib
 
-import files
+import fingerprints
 import images
-import recipes
 import numpy as np
 import pytest
+import recipes
 from cli import InputError
 from PIL import Image
 from scipy.ndimage import affine_transform
@@ -312,6 +312,6 @@ def test_files_left_out_are_counted(data, capsys):
 
 
 def test_digest_order_does_not_matter():
-    assert files.data_set_digest(["b", "a"], ["2", "1"]) == files.data_set_digest(
+    assert fingerprints.data_set_digest(["b", "a"], ["2", "1"]) == fingerprints.data_set_digest(
         ["a", "b"], ["1", "2"]
     )

@@ -29,7 +29,7 @@ esac
 """
 
 
-REPORT = "report --readme README.md --data data"
+REPORT = "report --data data"
 DEFAULTS = "--data data --seed 0 --epochs 50 --batch-size 32"
 
 
@@ -351,8 +351,10 @@ def test_a_linked_environment_is_not_emptied(make):
 def test_clean_keeps_photos_records_and_what_is_committed(make):
     make("reproduce", "preview")
     kept = [
-        "results/runs.jsonl",
         "weights/README.md",
+        "weights/runs.jsonl",
+        "weights/bench.json",
+        "weights/mine/runs.jsonl",
         "data/train/cats/cat.0.jpg",
         "data/photos.json",
     ]
@@ -361,13 +363,16 @@ def test_clean_keeps_photos_records_and_what_is_committed(make):
         "weights/bottleneck_features_train.json",
         "weights/checkpoints/scratch-0/state.json",
         "weights/.partial-1-first_try.weights.h5",
-        "demo/results/runs.jsonl",
+        "weights/mine/split/train/a/1.jpg",
+        "demo/weights/runs.jsonl",
     ]
     for name in [*kept, *gone]:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (make.folder / name).touch()
     make("clean")
     assert all((make.folder / name).exists() for name in kept)
-    assert [path.name for path in (make.folder / "weights").iterdir()] == ["README.md"]
+    left = {path.name for path in (make.folder / "weights").iterdir()}
+    assert left == {"README.md", "runs.jsonl", "bench.json", "mine"}
+    assert not (make.folder / "weights/mine/split").exists()
     assert not any((make.folder / name).exists() for name in ("demo", "preview", ".made"))
     assert (make.folder / ".venv").exists()

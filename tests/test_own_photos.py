@@ -14,12 +14,12 @@ import finetune
 import folders
 import h5py
 import images
-import parsers
 import numpy as np
+import parsers
 import plots
 import predict
 import pytest
-import report
+import tables
 import scratch
 import vgg16
 from cli import InputError
@@ -70,7 +70,7 @@ def shapes(tmp_path_factory):
 def trained(shapes, tmp_path_factory):
     """All four models of the shapes, and their records."""
     folder = tmp_path_factory.mktemp("trained")
-    options = ["--data", shapes, "--weights", folder, "--results", folder]
+    options = ["--data", shapes, "--weights", folder]
     options += ["--precision", "float32"]
     for script in EXPERIMENTS:
         own = {scratch: ["--epochs", 2], best: ["--vgg16-weights", "random"]}
@@ -174,7 +174,7 @@ def test_evaluate_counts_right(trained, capsys, monkeypatch, tmp_path):
     status, out, _ = start(capsys, monkeypatch, evaluate, *options)
     record = records["scratch"]
     assert status == 0
-    interval = report.interval(record["val_accuracy"], 11)
+    interval = tables.interval(record["val_accuracy"], 11)
     assert f"Accuracy: {record['val_accuracy']:.4f} (95 %: {interval}" in out
     assert "always saying the largest class: 0.2727" in out
     (told,) = [line for line in out.splitlines() if line.startswith("Log loss: ")]
@@ -355,7 +355,8 @@ def test_a_broken_photo_is_named_and_not_the_link_to_it(tmp_path):
     for name in "a", "b":
         (tmp_path / "data" / name).mkdir(parents=True)
         for number in range(2):
-            Image.new("RGB", (5, 5)).save(tmp_path / f"data/{name}/{number}.png")
+            noise = np.random.default_rng(number).integers(0, 255, (40, 40, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / f"data/{name}/{number}.png")
     broken = tmp_path / "data/b/1.png"
     broken.write_bytes(broken.read_bytes()[:40])
     folders.divide(tmp_path / "data", tmp_path / "split")

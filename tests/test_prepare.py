@@ -1,5 +1,6 @@
 """Archives: each known layout, compared with the manifest; broken and hostile ones refused."""
 
+import hashlib
 import http.server
 import io
 import stat
@@ -9,10 +10,12 @@ import zipfile
 import cli
 import draw
 import files
+import fingerprints
 import prepare
 import pytest
 from cli import InputError
 from conftest import write_zip
+from PIL import Image
 
 TRAIN, VALIDATION, GOOGLE = range(6), range(6, 9), range(20, 23)
 EVERYTHING = {"train": TRAIN, "validation": VALIDATION}
@@ -36,9 +39,10 @@ def manifest(kaggle, monkeypatch):
     monkeypatch.setattr(prepare, "VALIDATION", VALIDATION)
     monkeypatch.setattr(prepare, "GOOGLE_VALIDATION", GOOGLE)
     return {
-        f"{split}/{kind}s/{kind}.{number}.jpg": files.hashlib.sha256(
-            kaggle[kind, number]
-        ).hexdigest()
+        f"{split}/{kind}s/{kind}.{number}.jpg": (
+            hashlib.sha256(kaggle[kind, number]).hexdigest(),
+            fingerprints.fingerprint(kaggle[kind, number]),
+        )
         for split, numbers in EVERYTHING.items()
         for kind in ("cat", "dog")
         for number in numbers
@@ -74,8 +78,8 @@ def expected(kaggle, manifest):
 
 
 def assert_exactly_the_articles(report, output, kaggle, manifest):
-    assert (report["photos"], report["by_content"]) == (18, 18)
-    assert (report["by_number"], report["missing"]) == ([], {})
+    assert (report["photos"], report["exact"], report["encoded_anew"]) == (18, 18, 0)
+    assert (report["others"], report["missing"]) == ([], {})
     assert contents(output) == expected(kaggle, manifest)
     assert not (output / ".partial").exists()
 
@@ -84,7 +88,7 @@ def test_kaggles_train_zip(kaggle, manifest, tmp_path, output, capsys):
     source = write_zip(tmp_path / "train.zip", as_train_zip(kaggle))
     report = prepare.prepare(source, output, manifest)
     assert_exactly_the_articles(report, output, kaggle, manifest)
-    prepare.tell(report, output)
+    prepare.tell(report, output, len(manifest))
     assert "exactly the photos behind the README's numbers" in capsys.readouterr().out
 
 
@@ -121,41 +125,68 @@ def test_microsofts_archive_is_matched_by_content(kaggle, manifest, tmp_path, ou
     assert_exactly_the_articles(report, output, kaggle, manifest)
 
 
-def test_microsofts_archive_by_number_where_content_differs(
+def encoded_anew(content, quality=90):
+    anew = io.BytesIO()
+    Image.open(io.BytesIO(content)).save(anew, "JPEG", quality=quality)
+    return anew.getvalue()
+
+
+def test_microsofts_pictures_are_the_articles_encoded_anew(
     kaggle, manifest, tmp_path, output, capsys
 ):
-    photos = {key: content + b"trailing" for key, content in kaggle.items() if key[1] < 12}
+    """Taken by their numbers, without a look at the rest of the archive."""
+    photos = {key: encoded_anew(kaggle[key]) for key in kaggle if key[1] < 9}
     photos["cat", 2] = b""  # as the archive's Cat/666.jpg
-    photos["dog", 11] = kaggle["dog", 0]  # dog.0.jpg, under another number
+    photos["dog", 11] = b"would not be read as a photo"
+    members = as_microsoft(photos) | {"PetImages/Cat/Thumbs.db": b"no photo"}
+    source = write_zip(tmp_path / "kagglecatsanddogs_5340.zip", members)
+    report = prepare.prepare(source, output, manifest)
+    assert (report["photos"], report["exact"], report["encoded_anew"]) == (17, 0, 17)
+    assert report["missing"] == {"train/cats/cat.2.jpg": "PetImages/Cat/2.jpg: the file is empty"}
+    assert contents(output)["validation/cats/cat.7.jpg"] == photos["cat", 7]
+    prepare.tell(report, output, len(manifest))
+    out = capsys.readouterr().out
+    assert "17 of the article's 18 pictures, encoded anew." in out
+    assert "Left out: train/cats/cat.2.jpg (PetImages/Cat/2.jpg: the file is empty)" in out
+    assert "no measure" not in out
+
+
+def test_pictures_are_found_under_other_numbers_however_encoded(
+    kaggle, manifest, tmp_path, output, capsys
+):
+    photos = {
+        (kind, (number * 5 + 3) % 12): content if number % 2 else encoded_anew(content)
+        for (kind, number), content in kaggle.items()
+        if number < 12
+    }
     source = write_zip(tmp_path / "kagglecatsanddogs_5340.zip", as_microsoft(photos))
     report = prepare.prepare(source, output, manifest)
-    assert (report["photos"], report["by_content"]) == (17, 1)
-    assert len(report["by_number"]) == 16
-    assert report["missing"] == {"train/cats/cat.2.jpg": "PetImages/Cat/2.jpg: the file is empty"}
+    assert (report["exact"], report["encoded_anew"], report["others"]) == (8, 10, [])
     written = contents(output)
-    assert written["train/dogs/dog.0.jpg"] == kaggle["dog", 0]
-    assert written["validation/cats/cat.7.jpg"] == photos["cat", 7]
-    prepare.tell(report, output)
-    out = capsys.readouterr().out
-    assert "by content: 1, by number: 16" in out
-    assert "not exactly the photos" in out and "Left out: train/cats/cat.2.jpg" in out
+    for path, content in expected(kaggle, manifest).items():
+        anew = int(path.split(".")[1]) % 2 == 0
+        assert written[path] == (encoded_anew(content) if anew else content)
+    prepare.tell(report, output, len(manifest))
+    assert "18 of the article's 18 pictures, 10 of them encoded anew" in capsys.readouterr().out
 
 
-def test_a_photo_is_never_taken_twice(kaggle, manifest, tmp_path, output):
-    """By content nor by number: neither twice in one set, nor in both."""
-    photos = {key: content + b"trailing" for key, content in kaggle.items() if key[1] < 12}
-    photos["cat", 1] = photos["cat", 10] = kaggle["cat", 6]  # by content, in validation
-    photos["dog", 7] = photos["dog", 0]  # by number, in training
+def test_a_photo_is_never_taken_twice(kaggle, manifest, tmp_path, output, capsys):
+    """By what it shows nor by number: neither twice in one set, nor in both."""
+    photos = {key: encoded_anew(content) for key, content in kaggle.items() if key[1] < 9}
+    photos["cat", 1] = photos["cat", 6]  # validation's, by its picture
+    photos["dog", 7] = kaggle["dog", 20]  # another picture, by number
+    photos["dog", 8] = kaggle["dog", 20]  # and again
     source = write_zip(tmp_path / "kagglecatsanddogs_5340.zip", as_microsoft(photos))
     report = prepare.prepare(source, output, manifest)
     same = "the same picture as another one"
-    assert report["missing"] == {
-        "train/cats/cat.1.jpg": f"PetImages/Cat/1.jpg: {same}",
-        "validation/dogs/dog.7.jpg": f"PetImages/Dog/7.jpg: {same}",
-    }
+    assert report["missing"] == {"train/cats/cat.1.jpg": same, "validation/dogs/dog.8.jpg": same}
+    assert report["others"] == ["validation/dogs/dog.7.jpg"]
     written = contents(output)
-    assert written["validation/cats/cat.6.jpg"] == kaggle["cat", 6]
     assert len(set(written.values())) == len(written) == 16
+    prepare.tell(report, output, len(manifest))
+    assert (
+        "1 are other pictures, so the article's numbers are no measure" in capsys.readouterr().out
+    )
 
 
 def test_googles_archive_has_other_validation_photos(kaggle, manifest, tmp_path, output, capsys):
@@ -167,18 +198,18 @@ def test_googles_archive_has_other_validation_photos(kaggle, manifest, tmp_path,
     }
     source = write_zip(tmp_path / "cats_and_dogs_filtered.zip", members)
     report = prepare.prepare(source, output, manifest)
-    assert (report["photos"], report["by_content"]) == (18, 12)
-    assert sorted(report["by_number"]) == sorted(
+    assert (report["photos"], report["exact"]) == (18, 12)
+    assert sorted(report["others"]) == sorted(
         f"validation/{kind}s/{kind}.{number}.jpg" for kind in ("cat", "dog") for number in GOOGLE
     )
     assert contents(output)["validation/dogs/dog.21.jpg"] == kaggle["dog", 21]
-    prepare.tell(report, output)
-    assert "not exactly the photos" in capsys.readouterr().out
+    prepare.tell(report, output, len(manifest))
+    assert "6 are other pictures, so the article's numbers" in capsys.readouterr().out
 
 
 def test_the_real_manifest_is_the_articles_split():
-    manifest = files.read_manifest(prepare.MANIFEST)
-    assert len(manifest) == len(set(manifest.values())) == 2800
+    manifest = fingerprints.read_manifest()
+    assert len(manifest) == len({digest for digest, _ in manifest.values()}) == 2800
     assert set(manifest) == {
         f"{split}/{kind}s/{kind}.{number}.jpg"
         for split, numbers in {"train": range(1000), "validation": range(1000, 1400)}.items()

@@ -20,11 +20,12 @@ import bottleneck
 import files
 import h5py
 import images
-import recipes
 import numpy as np
 import parsers
 import predict
 import pytest
+import recipes
+import records
 import runs
 import scratch
 from cli import InputError
@@ -180,7 +181,7 @@ def test_names_that_are_no_unicode(workplace, data):
     photo = (data / "train/cats/cat.1.jpg").rename(data / "train/cats" / name)
     workplace.data = data
     assert workplace.run(scratch, "--epochs", 1)["data"]["train"]["photos"] == 20
-    table = workplace.results / "answers.csv"
+    table = workplace.weights / "answers.csv"
     done = subprocess.run(
         [
             *(sys.executable, SCRIPTS / "predict.py", "--weights", workplace.weights),
@@ -269,7 +270,7 @@ def test_duplicates_in_train_and_validation_are_told(workplace, data):
     workplace.capsys.readouterr()
     assert workplace.run(scratch, "--epochs", 1)["data"]["duplicates"] == 1
     (line,) = workplace.capsys.readouterr().err.splitlines()
-    assert "warning: 1 validation photos are training photos, too" in line
+    assert "warning: 1 validation photos show the picture of a training photo" in line
     assert "cats/cat.3.jpg = dogs/dog.7.jpg" in line
     (data / "validation/dogs/dog.0.jpg").write_bytes((data / "train/dogs/dog.7.jpg").read_bytes())
     assert workplace.run(scratch, "--epochs", 1)["data"]["duplicates"] == 2
@@ -292,14 +293,14 @@ def test_near_empty_classes_are_told(workplace, data):
 
 def test_a_record_that_does_not_fit_is_taken_back(tmp_path):
     path = tmp_path / "runs.jsonl"
-    files.append_record(path, {"run": "a"})
+    records.append(path, {"run": "a"})
     with full_disk(1000), pytest.raises(InputError, match=r"runs\.jsonl: can't be written"):
-        files.append_record(path, {"run": "b" * 2000})
-    assert files.read_records(path) == [{"run": "a"}]
+        records.append(path, {"run": "b" * 2000})
+    assert records.read(path) == [{"run": "a"}]
 
 
 @pytest.mark.parametrize("script", [scratch, best])
-@pytest.mark.parametrize("module, function", [(files, "append_record"), (runs, "save_model")])
+@pytest.mark.parametrize("module, function", [(records, "append"), (runs, "save_model")])
 def test_model_and_record_come_together(workplace, monkeypatch, script, module, function):
     """make, which looks for the model, starts the script again where the record failed, too."""
     model = workplace.weights / {scratch: "first_try.weights.h5", best: "best.weights.h5"}[script]
@@ -328,10 +329,14 @@ def test_model_and_record_come_together(workplace, monkeypatch, script, module, 
 )
 def test_a_full_disk_leaves_the_old_files_whole(workplace, script, options, room):
     workplace.run(script, *options[:-2])
-    before = {path: files.sha256(path) for path in workplace.weights.glob("*.*")}
+
+    def digests():
+        return {p: files.sha256(p) for p in workplace.weights.glob("*.*") if p.suffix != ".jsonl"}
+
+    before = digests()
     with full_disk(room):
         assert re.search(r"/weights/.* can't be written \(", workplace.error(script, *options))
-    assert {path: files.sha256(path) for path in workplace.weights.glob("*.*")} == before
+    assert digests() == before
     assert not list(workplace.weights.rglob(".partial-*"))
     workplace.run(script, *options)
     assert len(workplace.records()) == 2
@@ -358,30 +363,30 @@ def test_two_runs_in_one_folder_do_not_meet(workplace):
 
 def test_records_of_two_runs_do_not_mix(tmp_path):
     code = (
-        "import sys, files\n"
-        "for n in range(100): files.append_record(sys.argv[1], {'by': sys.argv[2] * 5000})"
+        "import sys, records\n"
+        "for n in range(100): records.append(sys.argv[1], {'run': sys.argv[2] * 5000})"
     )
     path = tmp_path / "runs.jsonl"
     writers = [
         subprocess.Popen([sys.executable, "-c", code, path, name], cwd=SCRIPTS) for name in "ab"
     ]
     assert [writer.wait() for writer in writers] == [0, 0]
-    records = files.read_records(path)
-    assert sorted(record["by"][0] for record in records) == ["a"] * 100 + ["b"] * 100
-    assert all(record["by"] == record["by"][0] * 5000 for record in records)
+    found = [record["run"] for record in records.read(path)]
+    assert sorted(run[0] for run in found) == ["a"] * 100 + ["b"] * 100
+    assert all(run == run[0] * 5000 for run in found)
 
 
 def test_a_record_waits_for_another_writers(tmp_path):
     """If its disk is full, it takes back what it has written, and that has to be the last."""
     path = tmp_path / "runs.jsonl"
-    writer = threading.Thread(target=files.append_record, args=(path, {"run": "a"}))
+    writer = threading.Thread(target=records.append, args=(path, {"run": "a"}))
     with open(path, "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         writer.start()
         writer.join(0.3)
         assert writer.is_alive() and path.stat().st_size == 0
     writer.join(5)
-    assert files.read_records(path) == [{"run": "a"}]
+    assert records.read(path) == [{"run": "a"}]
 
 
 def test_what_a_killed_run_was_writing_goes(workplace):
@@ -400,7 +405,7 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path, starter):
     """Each script is killed at random moments and started again until it gets to its end."""
 
     def commands(folder):
-        common = ["--data", drawings, "--weights", folder, "--results", folder]
+        common = ["--data", drawings, "--weights", folder]
         common += ["--precision", "float32"]
         vgg16 = [*common, "--vgg16-weights", "random"]
         yield "scratch", *common, "--epochs", 3
@@ -412,19 +417,19 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path, starter):
 
     def finished(folder, name):
         """Killed on its way out, a run has nothing left to do; the same again would be another."""
-        records = files.read_records(folder / "runs.jsonl")
+        done = records.read(folder / "runs.jsonl")
         to_go_on_from = list(folder.glob(f"checkpoints/{name}-*/state.json"))
-        return name in [record["experiment"] for record in records] and not to_go_on_from
+        return name in [record["experiment"] for record in done] and not to_go_on_from
 
     def outcome(folder):
-        records = files.read_records(folder / "runs.jsonl")
-        assert [r["experiment"] for r in records] == ["scratch", "bottleneck", "finetune", "best"]
+        done = records.read(folder / "runs.jsonl")
+        assert [r["experiment"] for r in done] == ["scratch", "bottleneck", "finetune", "best"]
         assert not list(folder.glob(".partial-*"))
         models = [predict.load(folder / name, "random") for name in parsers.BEST_FIRST]
         photos = predict.find_photos([drawings / "validation"])
         answers = [[a for _, a, _ in predict.predict(*model, photos)] for model in models]
         rows = (folder / "answers.csv").read_text().splitlines()
-        return [record["history"] for record in records], answers, rows
+        return [record["history"] for record in done], answers, rows
 
     reference, seconds = tmp_path / "reference", {}
     for name, *options in commands(reference):
