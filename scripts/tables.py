@@ -546,55 +546,70 @@ def approaches_table(ours, articles):
 def beside_published(own, published):
     """Markdown table: each setting of a person's own runs beside the published ones.
 
-    own, published: runs on the article's pictures. An experiment without own runs has a row, too.
+    own, published: runs on the article's pictures. Runs with fewer epochs are compared with
+    the published ones after as many. An experiment without own runs has a row, too.
     """
     rows = [("experiment", "article", "published", "yours", "that is")]
-    there = ordered(published)
-    of_own = ordered(own)
+    there, of_own = ordered(published), ordered(own)
     for group in of_own:
-        name, said, yours, _, count, epochs, *_ = row(group)
-        if group[0]["experiment"] in ARTICLE and group[0]["epochs"] != EPOCHS:
+        first = group[0]
+        name, said, *_, epochs, _, _, _ = row(group)
+        if first["experiment"] in ARTICLE and first["epochs"] != EPOCHS:
             name += f", {epochs} epochs"
-        match = next((runs for runs in there if _alike(runs[0], group[0])), [])
-        rows.append((name, said, _with_count(match), f"{yours} ({count})", verdict(group, match)))
+        values = _accuracies(_same_setting(first, there), first["epochs"])
+        mine = _accuracies(group, first["epochs"])
+        rows.append((name, said, _with_count(values), _with_count(mine), verdict(mine, values)))
     for experiment, recipes in cells(published).items():
         if experiment not in {group[0]["experiment"] for group in of_own}:
-            runs = of_2016(recipes)
-            rows.append((experiment, article(experiment), _with_count(runs), "", ""))
+            values = _accuracies(of_2016(recipes), EPOCHS)
+            rows.append((experiment, article(experiment), _with_count(values), "", ""))
     return cli.markdown(rows)
 
 
-def _alike(some, other):
-    """Whether two runs have one setting but for their precision and their files' encoding."""
-    some, other = (
-        json.loads(records.setting(run)) | {"precision": None, "photos": None}
-        for run in (some, other)
+def _same_setting(run, groups):
+    """Those of the groups' runs that had as many epochs or more; their precision may differ."""
+
+    def free(record):
+        some = dict.fromkeys(("precision", "photos", "epochs"))
+        return json.loads(records.setting(record)) | some
+
+    same = [g for g in groups if free(g[0]) == free(run) and g[0]["epochs"] >= run["epochs"]]
+    # The nearest: of as many epochs, of the same photos, in the same precision; then the most.
+    return max(
+        same,
+        key=lambda group: (
+            group[0]["epochs"] == run["epochs"],
+            records.photos(group[0]) == records.photos(run),
+            precision(group[0]) == precision(run),
+            len(group),
+        ),
+        default=[],
     )
-    return some == other
 
 
-def _with_count(runs):
-    if not runs:
-        return ""
-    return f"{mean_and_spread([run['val_accuracy'] for run in runs])} ({len(runs)})"
+def _accuracies(runs, epochs):
+    return [run["history"]["val_accuracy"][epochs - 1] for run in runs]
 
 
-def verdict(own, published):
-    """In plain words, whether runs are where the published ones let expect them.
+def _with_count(values):
+    return f"{mean_and_spread(values)} ({len(values)})" if values else ""
+
+
+def verdict(mine, published):
+    """In plain words, whether accuracies are where the published ones let expect them.
 
     That is, within the 95 % that as many more runs of the same kind would be in.
     """
     if len(published) < 2:
         return "no published runs to compare with"
-    values, mine = ([run["val_accuracy"] for run in runs] for runs in (published, own))
-    mean, here = statistics.mean(values), statistics.mean(mine)
-    reach = t.ppf(0.975, len(values) - 1) * statistics.stdev(values)
-    reach *= (1 / len(values) + 1 / len(mine)) ** 0.5
+    mean, here = statistics.mean(published), statistics.mean(mine)
+    reach = t.ppf(0.975, len(published) - 1) * statistics.stdev(published)
+    reach *= (1 / len(published) + 1 / len(mine)) ** 0.5
     if abs(here - mean) <= reach:
         return "within what seeds give"
-    lower, higher = (sum(sign * (v - here) > 0 for v in values) for sign in (1, -1))
-    side, count = ("lower", lower) if here < mean else ("higher", higher)
-    return f"{side} than {count} of {len(values)} published runs: see results/README.md"
+    side, sign = ("lower", 1) if here < mean else ("higher", -1)
+    count = sum(sign * (value - here) > 0 for value in published)
+    return f"{side} than {count} of {len(published)} published runs: see results/README.md"
 
 
 WHAT = {
