@@ -100,12 +100,7 @@ def row(runs):
         notes.append(f"{photos:,} photos of {of}")
     places = {}
     for run in runs:
-        hardware = run["hardware"]
-        place = ", ".join(hardware["gpus"])
-        place = place or "{cores} core{s}, {processor}".format(
-            s="s" * (hardware["cores"] != 1), **hardware
-        )
-        places.setdefault(place, []).extend(run["seconds_per_epoch"])
+        places.setdefault(place(run), []).extend(run["seconds_per_epoch"])
     seconds = [f"{statistics.median(times):.1f}" for times in places.values()]
     return (
         first["experiment"] + (f" ({', '.join(notes)})" if notes else ""),
@@ -118,6 +113,15 @@ def row(runs):
         "; ".join(seconds) if first["experiment"] in ARTICLE else "",
         "; ".join(places),
     )
+
+
+def place(run):
+    """What a run was made on: its GPUs, or else as much of a processor as it could use."""
+    hardware = run["hardware"]
+    if hardware["gpus"]:
+        return ", ".join(hardware["gpus"])
+    plural = "s" if hardware["cores"] != 1 else ""
+    return f"{hardware['cores']} core{plural}, {hardware['processor']}"
 
 
 def article(experiment):
@@ -206,7 +210,7 @@ def headline(articles, original):
     places = {}  # in order
     for experiment, recipes in articles.items():
         if runs := of_2016(recipes):
-            name, said, here, photos_allow, count, _, in_precision, _, on = row(runs)
+            name, said, here, photos_allow, count, *_ = row(runs)
             minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
             there = [run["val_accuracy"] for run in original.get(experiment, [])]
             cells = ("", "")
@@ -215,7 +219,8 @@ def headline(articles, original):
                 cells = (f"{mean_and_spread(there)} ({len(there)})", apart)
             here = f"{here} ({count})"
             rows.append((name, said, cells[0], here, cells[1], photos_allow, f"{minutes:.0f}"))
-            places[f"{on}, in {in_precision}"] = None
+            for run in runs:
+                places[f"{place(run)}, in {precision(run).removeprefix('mixed_')}"] = None
     return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
 
 
