@@ -249,3 +249,7 @@ def write_zip(path, files):
         for name, content in files.items():
             archive.writestr(name, content)
     return path
+
+
+def pytest_addoption(parser):
+    parser.addoption("--write", action="store_true", help="see tests/test_commands.py")
