@@ -152,7 +152,7 @@ data: data/photos.json
 
 PREPARED := $(and $(wildcard data/train/*/*),$(wildcard data/validation/*/*),$(if $(wildcard data/.replacement),,whole))
 data/photos.json: $(if $(PREPARED),,FORCE) $(if $(ARCHIVE),.made/archive) | $(VENV)
-	$(RUN) scripts/prepare.py $(if $(ARCHIVE),"$$ARCHIVE")
+	$(RUN) scripts/data.py $(if $(ARCHIVE),"$$ARCHIVE")
 
 # Photos in data/ that make did not put there, without photos.json, are used as they are.
 ifeq ($(DATA),data)
@@ -162,8 +162,7 @@ endif
 endif
 
 # Experiments.
-EVERYWHERE := $(addprefix scripts/,backend.py cli.py distribution.py files.py fingerprints.py folders.py \
-  images.py keras2016.py parsers.py recipes.py records.py runs.py)
+EVERYWHERE := $(wildcard scripts/common/*.py)
 SCRATCH := $(WEIGHTS)/first_try.weights.h5
 BOTTLENECK := $(WEIGHTS)/bottleneck_fc_model.weights.h5
 FINETUNE := $(WEIGHTS)/fine_tuned.weights.h5
@@ -193,7 +192,7 @@ $(SCRATCH): scripts/scratch.py $(EVERYWHERE) $(MADE)/inputs-scratch $(MADE)/opti
 	$(RUN) scripts/scratch.py $(call settings,scratch)$(call distribute,scratch)
 
 # The features, bottleneck_features_{train,validation}.npy, are made by the same command.
-$(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inputs-bottleneck \
+$(BOTTLENECK): scripts/bottleneck.py $(EVERYWHERE) $(MADE)/inputs-bottleneck \
   $(MADE)/options-bottleneck $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(if $(call named,bottleneck),,@echo $(UNNAMED) > $(MADE)/options-bottleneck)
 	$(RUN) scripts/bottleneck.py $(call settings,bottleneck) $(vgg16)
@@ -201,11 +200,11 @@ $(BOTTLENECK): scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inpu
 $(FINETUNE): scripts/finetune.py $(BOTTLENECK) $(MADE)/inputs-finetune $(MADE)/options-finetune | $(VENV)
 	$(RUN) scripts/finetune.py $(call settings,finetune) $(vgg16)$(call distribute,finetune)
 
-$(BEST): scripts/best.py scripts/bottleneck.py scripts/vgg16.py $(EVERYWHERE) $(MADE)/inputs-best \
+$(BEST): scripts/best.py $(EVERYWHERE) $(MADE)/inputs-best \
   $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(RUN) scripts/best.py --data "$$DATA" $(weights) --seed "$$SEED" $(precision) $(vgg16)
 
-$(SHEET): scripts/preview.py scripts/images.py scripts/recipes.py $(MADE)/inputs-preview | $(VENV)
+$(SHEET): scripts/preview.py $(EVERYWHERE) $(MADE)/inputs-preview | $(VENV)
 	$(RUN) scripts/preview.py "$$DATA/train" --seed "$$SEED" $(recipe)
 
 # Each seed's three runs leave a file when they are done, so that an interrupted reproduction
@@ -215,7 +214,7 @@ $(MADE)/inputs-reproduce: text = echo "DATA=$$DATA RECIPE=$$RECIPE PRECISION=$$P
 $(MADE)/inputs-reproduce: $(READY)
 reproduced := $(seeds:%=$(MADE)/seed-%)
 $(reproduced): $(MADE)/seed-%: $(MADE)/inputs-reproduce scripts/scratch.py scripts/bottleneck.py \
-  scripts/finetune.py scripts/vgg16.py $(EVERYWHERE) $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
+  scripts/finetune.py $(EVERYWHERE) $(if $(VGG16_WEIGHTS),.made/vgg16) | $(VENV)
 	$(MAKE) scratch bottleneck finetune SEED=$*
 	@touch $@
 
@@ -240,7 +239,7 @@ choose: $(READY) | $(VENV)
 
 # VGG16's features of the photos drawn are parts of those of all photos.
 efficiency: $(BOTTLENECK) $(BEST) | $(VENV)
-	$(RUN) scripts/label_efficiency.py --data "$$DATA" $(weights) --seed "$$SEED" --draws "$$DRAWS" \
+	$(RUN) scripts/efficiency.py --data "$$DATA" $(weights) --seed "$$SEED" --draws "$$DRAWS" \
 	  $(recipe) $(precision) --epochs "$$EPOCHS" --batch-size "$$BATCH_SIZE" $(vgg16)
 
 use = --data "$$DATA" $(weights) $(if $(MODEL),--model "$$MODEL") $(vgg16)
@@ -293,4 +292,4 @@ test: $(VENV)
 clean:
 	find weights -mindepth 1 ! -type d ! -name README.md ! -name '*.jsonl' ! -name choice.json ! -name bench.json -delete
 	find weights -mindepth 1 -type d -empty -delete
-	rm -rf demo preview .partial-* .made .pytest_cache .ruff_cache scripts/__pycache__ tests/__pycache__
+	rm -rf demo preview .partial-* .made .pytest_cache .ruff_cache scripts/__pycache__ scripts/common/__pycache__ tests/__pycache__

@@ -12,10 +12,8 @@ import socket
 import sys
 from typing import Any, NamedTuple
 
-import cli
-import files
-import parsers
-from cli import InputError
+from common import cli, files, parsers
+from common.cli import InputError
 
 ADDRESS, PORT = "127.0.0.1", 8501
 # Not all that Pillow knows: it hands PostScript to another program, for example.
@@ -64,13 +62,11 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 from PIL import Image
 
-import gradcam
-import images
-import predict
+from common import gradcam, images, networks
 
 
 class Model(NamedTuple):
@@ -89,7 +85,7 @@ def load(paths, vgg16_weights, times=None):
     """
     models = []
     for path in paths:
-        network, record = predict.load(path, vgg16_weights)
+        network, record = networks.load(path, vgg16_weights)
         models.append(Model(network, record, *gradcam.split(network)))
     return models
 
@@ -101,7 +97,7 @@ def problem(content, models):
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
             if picture.width * picture.height > MEGAPIXELS * 1e6:
                 raise ValueError(f"it has more than {MEGAPIXELS} megapixels")
-        predict.decode(content, models[0].record)
+        networks.decode(content, models[0].record)
 
     return files.photo_problem(content, check)
 
@@ -111,9 +107,9 @@ def look(model, content):
 
     content: the bytes of a photo without a problem(). For the map, see gradcam.py.
     """
-    pixels = predict.decode(content, model.record)[np.newaxis]
+    pixels = networks.decode(content, model.record)[np.newaxis]
     pixels = images.standardize(pixels, model.record["preprocessing"])
-    (answer,) = images.class_probabilities(model.network.predict_on_batch(pixels))
+    (answer,) = networks.class_probabilities(model.network.predict_on_batch(pixels))
     return answer, gradcam.class_activation_map(model.maps, model.scores, pixels, answer.argmax())
 
 
@@ -132,13 +128,13 @@ def page(models):
         return
     for column, model in zip(st.columns(len(parsers.BEST_FIRST)), models, strict=False):
         answer, heat = look(model, content)
-        names = [plain(name) for name in predict.class_names(model.record)]
+        names = [plain(name) for name in networks.class_names(model.record)]
         best = np.argsort(-answer, kind="stable")[:MOST_PROBABLE]
         column.subheader(model.record["experiment"], anchor=False)
         for number in best:
             column.progress(float(answer[number]), text=f"{names[number]} {answer[number]:.4f}")
         where = "Where it saw" if heat.any() else "It saw nothing that speaks for"
-        picture = gradcam.overlay(predict.show(content, model.record, SHOWN), heat)
+        picture = gradcam.overlay(networks.show(content, model.record, SHOWN), heat)
         column.image(picture, caption=f"{where} {names[best[0]]}", output_format="PNG")
 
 

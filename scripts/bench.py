@@ -17,7 +17,9 @@ import json
 import multiprocessing
 import os
 import resource
+import runpy
 import statistics
+import sys
 import tempfile
 import time
 from concurrent.futures.process import BrokenProcessPool
@@ -26,12 +28,9 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-import cli
-import files
-import tables
-from cli import InputError
+from common import cli, files, tables
+from common.cli import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
 
 RECIPE = "constants"  # the plain port's: what 2016 meant, as far as Keras's own options go
 PAIRS = 3
@@ -54,24 +53,19 @@ EMULATED = os.environ.get("ONEDNN_MAX_CPU_ISA")  # the instructions that oneDNN 
 
 def measure_plain_loader(data):
     """Photos per second of Keras's generator, warm, on one core."""
-    import plain
+    from common import plain
 
     return _photos_per_second(plain.flow(plain.training_datagen(), data / "train"))
 
 
 def measure_loader(data):
     """Photos per second of ours, warm, on one core."""
-    import images
-    import recipes
-    import scratch
+    from common import images, plain, recipes
 
     augmentation = recipes.augmentation(
-        RECIPE,
-        shear_range=scratch.SHEAR_RANGE,
-        zoom_range=scratch.ZOOM_RANGE,
-        horizontal_flip=scratch.HORIZONTAL_FLIP,
+        RECIPE, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
     )
-    size = (data / "train", scratch.IMAGE_SIZE, scratch.BATCH_SIZE)
+    size = (data / "train", plain.IMAGE_SIZE, plain.BATCH_SIZE)
     generator = images.training_generator(*size, augmentation, recipes.preprocessing(RECIPE))
     return _photos_per_second(generator)
 
@@ -90,7 +84,7 @@ def _photos_per_second(generator):
 
 def measure_tf_data(data):
     """Photos per second of a cached tf.data pipeline with Keras's preprocessing layers."""
-    import plain
+    from common import plain
     import tensorflow as tf
     from keras import layers
 
@@ -145,8 +139,8 @@ class Clock:
 def measure_plain_training(experiment, data, epochs, weights, started):
     """The plain port: its Clock's result."""
     import keras
-    import plain
-    import vgg16
+    from common import plain
+    from common import vgg16
 
     clock = Clock(started)
     if experiment == "scratch":
@@ -163,9 +157,7 @@ def measure_plain_training(experiment, data, epochs, weights, started):
 
 def measure_training(experiment, data, epochs, weights, precision, folder, started):
     """An experiment's script: the same."""
-    import importlib
-
-    import runs
+    from common import runs
 
     clock = Clock(started)
 
@@ -186,15 +178,21 @@ def measure_training(experiment, data, epochs, weights, precision, folder, start
     options += ["--precision", precision, "--recipe", RECIPE]
     if experiment == "finetune":
         options += ["--vgg16-weights", weights]
-    script = importlib.import_module(experiment)
-    script.main(script.parse([str(option) for option in options]))
+    run_script(experiment, options)
     return clock.result
+
+
+def run_script(name, options):
+    """Run one of the scripts with these options, in this process."""
+    path = files.ROOT / "scripts" / f"{name}.py"
+    sys.argv = [str(path), *map(str, options)]
+    runpy.run_path(str(path), run_name="__main__")
 
 
 def measure_plain_features(data, weights, folder):
     """The plain port: seconds from the folder of photos to the stored features."""
-    import plain
-    import vgg16
+    from common import plain
+    from common import vgg16
 
     base = vgg16.convolutional_base(weights, plain.IMAGE_SIZE)
     start = time.perf_counter()
@@ -204,40 +202,31 @@ def measure_plain_features(data, weights, folder):
 
 def measure_features(data, weights, precision, folder):
     """bottleneck.py's way: the same, with the look at every photo that it takes first."""
-    import bottleneck
-    import runs
-    import vgg16
-
-    import images
+    from common import features, images, plain, runs, vgg16
 
     runs.set_precision(precision)
-    base = vgg16.convolutional_base(weights, bottleneck.IMAGE_SIZE)
+    base = vgg16.convolutional_base(weights, plain.IMAGE_SIZE)
     start = time.perf_counter()
-    generator = images.in_order_generator(
-        data / "train", bottleneck.IMAGE_SIZE, bottleneck.BATCH_SIZE
-    )
+    generator = images.in_order_generator(data / "train", plain.IMAGE_SIZE, plain.BATCH_SIZE)
     generator.digests()
     path = folder / "ours.npy"
     path.unlink(missing_ok=True)
-    bottleneck.save_bottleneck_features(base, generator, path, {})
+    features.save_bottleneck_features(base, generator, path, {})
     return {"seconds": time.perf_counter() - start}
 
 
 def measure_classifier(data, weights, precision, folder):
     """What fine-tuning starts from."""
-    import bottleneck
-
     options = ["--data", data, "--weights", folder, "--epochs", 1]
     options += ["--vgg16-weights", weights, "--precision", precision, "--recipe", RECIPE]
-    bottleneck.main(bottleneck.parse([str(option) for option in options]))
+    run_script("bottleneck", options)
 
 
 def measure_vgg16(precision):
     """GFLOP/s of VGG16's forward pass, and of matrix multiplication, in one precision."""
-    import bottleneck
     import keras
     import tensorflow as tf
-    import vgg16
+    from common import plain, vgg16
 
     keras.config.set_dtype_policy(precision)
     dtype = keras.config.dtype_policy().compute_dtype
@@ -256,14 +245,14 @@ def measure_vgg16(precision):
     for size in MATRICES:
         a, b = (tf.cast(tf.random.normal((size, size)), dtype) for _ in range(2))
         peak = max(peak, 2 * size**3 / seconds(tf.matmul, a, b) / 1e9)
-    base = vgg16.convolutional_base("random", bottleneck.IMAGE_SIZE)
+    base = vgg16.convolutional_base("random", plain.IMAGE_SIZE)
     gflop = 0
     for layer in base.layers:
         if isinstance(layer, keras.layers.Conv2D):
             _, height, width, filters = layer.output.shape
             gflop += 2 * height * width * filters * layer.kernel.shape[:3].num_elements() / 1e9
-    photos = tf.random.uniform((bottleneck.BATCH_SIZE, *bottleneck.IMAGE_SIZE, 3))
-    rate = bottleneck.BATCH_SIZE / seconds(lambda x: base(x, training=False), photos)
+    photos = tf.random.uniform((plain.BATCH_SIZE, *plain.IMAGE_SIZE, 3))
+    rate = plain.BATCH_SIZE / seconds(lambda x: base(x, training=False), photos)
     return {
         "photos_per_second": rate,
         "gflop_per_photo": gflop,
@@ -275,8 +264,8 @@ def measure_vgg16(precision):
 
 def environment(given, precision, folder):
     """What a record says of the machine, and VGG16's weights; see vgg16.weights_file()."""
-    import runs
-    import vgg16
+    from common import runs
+    from common import vgg16
 
     weights = vgg16.weights_file(given, folder)
     return {
@@ -294,7 +283,7 @@ def class_photos(data):
 
     Raises InputError where the experiments would, and for more than two classes.
     """
-    import images
+    from common import images
 
     photos = {}
     for split in "train", "validation":
@@ -314,7 +303,7 @@ def _quietly(function, arguments):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere):
         if function not in PLAIN:
-            import backend  # noqa: F401  first, it sets Keras up
+            from common import backend  # noqa: F401  first, it sets Keras up
         elif EMULATED:  # as TensorFlow does by itself on a processor without AVX512
             os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
         result = function(*arguments)
@@ -418,7 +407,7 @@ def parse(argv=None):
     parser.add_argument(
         "--data",
         type=cli.path,
-        default=ROOT / "data",
+        default=files.ROOT / "data",
         metavar="FOLDER",
         help="folder with train/CLASS/ and validation/CLASS/ (default: data)",
     )
@@ -431,7 +420,7 @@ def parse(argv=None):
     parser.add_argument(
         "--output",
         type=cli.path,
-        default=ROOT / "weights" / "bench.json",
+        default=files.ROOT / "weights" / "bench.json",
         metavar="FILE",
         help="where the figures go (default: weights/bench.json)",
     )
@@ -455,7 +444,7 @@ def main(arguments):
         environment,
         arguments.vgg16_weights,
         arguments.precision or ("float32" if EMULATED else None),
-        ROOT / "weights",
+        files.ROOT / "weights",
     )
     precision = about["precision"]
     about["data"] = str(arguments.data.resolve())  # an unfinished run's; not for the record

@@ -11,23 +11,10 @@ choose.py, which sees training photos only.
 
 import time
 
-import cli
-import folders
-import parsers
-import recipes
+from common import cli, folders, parsers
 
-IMAGE_SIZE = (384, 384)  # height and width; larger still was not tried
 # Photos that go through VGG16 at once; more are not faster, and 32 take 4.6 GB in float32.
 BATCH_SIZE = 8
-
-# What VGG16 was trained on; from photos of which every pixel counts, not the nearest ones.
-PREPROCESSING = {**recipes.PREPROCESSING, **recipes.IMAGENET, "interpolation": "bilinear"}
-
-# The layers whose feature maps are pooled, by their average and by their maximum.
-POOLED_LAYERS = ("block5_conv3",)
-
-GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
-RIDGE = 0.01  # what is added to the kernel matrix's diagonal; more means smoother
 
 
 def parse(argv=None):
@@ -40,159 +27,41 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import keras
-import numpy as np
-from keras import layers
-from scipy.optimize import minimize
-from scipy.special import expit, logsumexp, softmax
 
-import images
-import runs
-import vgg16
-from bottleneck import save_bottleneck_features
-
-
-def build_feature_model(base, pooled_layers):
-    """VGG16 up to one vector of length 1 a photo: its feature maps, pooled over all places.
-
-    Each map's average and its maximum tell how much there is of what it looks for, and
-    whether there is any; all layers and both poolings count alike.
-    """
-    pooled = []
-    for name in pooled_layers:
-        maps = base.get_layer(name).output
-        for pooling in layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D:
-            vector = pooling(dtype="float32")(maps)
-            pooled.append(layers.UnitNormalization(dtype="float32")(vector))
-    vector = layers.Concatenate(dtype="float32")(pooled)
-    return keras.Model(base.input, layers.UnitNormalization(dtype="float32")(vector))
-
-
-def similarity(x, y, gamma):
-    """The Gaussian kernel exp(-gamma |x - y|²) of unit vectors, for which |x - y|² = 2 - 2 x·y.
-
-    x, y: shapes (n, features) and (m, features). Returns shape (n, m), in 0..1.
-    """
-    return np.exp(2 * gamma * (x.astype(float) @ y.T.astype(float) - 1))
-
-
-def kernel_ridge(features, labels, gamma, ridge):
-    """Kernel ridge regression of -1 for what a photo is not, and 1 for what it is.
-
-    features: unit vectors, shape (photos, features). labels: 0 or 1, shape (photos,) for
-    two classes, (photos, classes) for more.
-    Returns the photos' coefficients, and what the regression says to each photo if it is
-    left out; both of the shape of the labels. The latter is known without computing it anew for
-    each photo (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 5.4.2).
-    """
-    targets = 2.0 * labels - 1
-    matrix = similarity(features, features, gamma)
-    matrix[np.diag_indices_from(matrix)] += ridge
-    inverse = np.linalg.inv(matrix)
-    coefficients = inverse @ targets
-    return coefficients, targets - (coefficients.T / np.diag(inverse)).T
-
-
-def platt_scaling(scores, labels):
-    """Slope and bias with which sigmoid(slope * score + bias) is the probability of class 1.
-
-    Both, and the targets that keep off 0 and 1, are Platt's ("Probabilistic outputs for
-    support vector machines", 1999). scores: of photos left out when they were computed.
-    """
-    positive, negative = np.sum(labels == 1), np.sum(labels == 0)
-    targets = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
-
-    def loss(parameters):
-        logits = parameters[0] * scores + parameters[1]
-        return np.mean(np.logaddexp(0, logits) - targets * logits)
-
-    def gradient(parameters):
-        error = expit(parameters[0] * scores + parameters[1]) - targets
-        return np.array([np.mean(error * scores), np.mean(error)])
-
-    return minimize(loss, [1.0, 0.0], jac=gradient).x
-
-
-def softmax_scaling(scores, labels):
-    """Slope and biases with which softmax(slope * scores + biases) are the probabilities.
-
-    Platt's scaling for more than two classes, with the same targets. scores, labels: shape
-    (photos, classes). Returns the slope, and the biases of shape (classes,).
-    """
-    photos, classes = labels.sum(axis=0), labels.shape[1]
-    targets = labels @ ((np.eye(classes) * photos + 1) / (photos + classes)[:, np.newaxis])
-
-    def loss(parameters):
-        logits = parameters[0] * scores + parameters[1:]
-        return np.mean(logsumexp(logits, axis=1) - np.sum(targets * logits, axis=1))
-
-    def gradient(parameters):
-        error = softmax(parameters[0] * scores + parameters[1:], axis=1) - targets
-        return np.append(np.mean(np.sum(error * scores, axis=1)), np.mean(error, axis=0))
-
-    slope, *biases = minimize(loss, [1.0, *np.zeros(classes)], jac=gradient).x
-    return slope, np.array(biases)
-
-
-def build_classifier(features, labels):
-    """The kernel classifier as two dense layers: similarity to each training photo, weighted.
-
-    labels: see kernel_ridge().
-    """
-    coefficients, left_out = kernel_ridge(features, labels, GAMMA, RIDGE)
-    slope, bias = (platt_scaling if labels.ndim == 1 else softmax_scaling)(left_out, labels)
-    coefficients = coefficients.reshape(len(features), -1)
-    classifier = keras.Sequential()
-    classifier.add(keras.Input(features.shape[1:]))
-    # exp(2 gamma (x·y - 1)) for every training photo y
-    classifier.add(layers.Dense(len(features), activation="exponential", dtype="float32"))
-    activation = "sigmoid" if labels.ndim == 1 else "softmax"
-    classifier.add(layers.Dense(coefficients.shape[1], activation=activation, dtype="float32"))
-    similarities, answer = classifier.layers
-    similarities.set_weights([2 * GAMMA * features.T, np.full(len(features), -2 * GAMMA)])
-    answer.set_weights([slope * coefficients, np.atleast_1d(bias)])
-    return classifier
-
-
-def measure(probabilities, labels):
-    """A classifier's {"accuracy": ..., "loss": cross-entropy}.
-
-    probabilities: shape (photos, classes). labels: the classes' numbers, shape (photos,).
-    """
-    right = probabilities[np.arange(len(labels)), labels].astype(float)
-    return {
-        "accuracy": float(np.mean(probabilities.argmax(axis=1) == labels)),
-        "loss": float(-np.mean(np.log(np.maximum(right, 1e-7)))),  # as Keras clips it
-    }
+from common import features, images, kernel, networks, runs, vgg16
 
 
 def main(arguments):
     """Run the script with the options that parse() returned."""
     train_generator = images.in_order_generator(
-        arguments.photos / "train", IMAGE_SIZE, arguments.batch_size, PREPROCESSING
+        arguments.photos / "train", kernel.IMAGE_SIZE, arguments.batch_size, kernel.PREPROCESSING
     )
     validation_generator = images.in_order_generator(
-        arguments.photos / "validation", IMAGE_SIZE, arguments.batch_size, PREPROCESSING
+        arguments.photos / "validation",
+        kernel.IMAGE_SIZE,
+        arguments.batch_size,
+        kernel.PREPROCESSING,
     )
     data = images.describe(train_generator, validation_generator)
 
     # run the photos through VGG16 once
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
     precision = runs.set_precision(arguments.precision)
-    base = vgg16.convolutional_base(vgg16_weights, IMAGE_SIZE)
+    base = vgg16.convolutional_base(vgg16_weights, kernel.IMAGE_SIZE)
     source = {
         "class_indices": train_generator.class_indices,
-        "image_size": list(IMAGE_SIZE),
-        "preprocessing": PREPROCESSING,
-        "pooled_layers": list(POOLED_LAYERS),
+        "image_size": list(kernel.IMAGE_SIZE),
+        "preprocessing": kernel.PREPROCESSING,
+        "pooled_layers": list(kernel.POOLED_LAYERS),
         "precision": precision,
         **vgg16.describe(base, vgg16_weights),
     }
     vgg16.remember(vgg16_weights, arguments.weights)
-    feature_model = build_feature_model(base, POOLED_LAYERS)
+    feature_model = kernel.build_feature_model(base, kernel.POOLED_LAYERS)
     train_data, validation_data = (
-        save_bottleneck_features(
+        features.save_bottleneck_features(
             feature_model,
             generator,
             arguments.weights / f"pooled_features_{split}.npy",
@@ -203,14 +72,16 @@ def main(arguments):
 
     # all that is trained
     started = time.perf_counter()
-    classifier = build_classifier(train_data, train_generator.targets)
+    classifier = kernel.build_classifier(
+        train_data, train_generator.targets, kernel.GAMMA, kernel.RIDGE
+    )
     seconds = time.perf_counter() - started
 
     run = runs.Run(
         {
             "experiment": "best",
-            "gamma": GAMMA,
-            "ridge": RIDGE,
+            "gamma": kernel.GAMMA,
+            "ridge": kernel.RIDGE,
             **source,
             "data": data,
             **images.imbalance(validation_generator),
@@ -221,7 +92,9 @@ def main(arguments):
     )
     if not run.resume():
         answers = classifier.predict(validation_data, verbose=0)
-        measured = measure(images.class_probabilities(answers), validation_generator.classes)
+        measured = kernel.measure(
+            networks.class_probabilities(answers), validation_generator.classes
+        )
         run.keep(seconds, {f"val_{name}": value for name, value in measured.items()})
     model = keras.Model(base.input, classifier(feature_model.output))
     run.finish("best.weights.h5", validation_data, model)

@@ -8,11 +8,7 @@ and weights are used again. Then trains a small fully-connected model on them fo
 weights/runs.jsonl. The article reports a validation accuracy of 0.90-0.91.
 """
 
-import json
-
-import cli
-import folders
-import parsers
+from common import cli, folders, parsers
 
 IMAGE_SIZE = (150, 150)  # height and width; gives features of shape (4, 4, 512)
 EPOCHS = 50  # the article's
@@ -31,68 +27,10 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import keras
-import numpy as np
-from keras import layers
 
-import files
-import images
-import keras2016
-import recipes
-import runs
-import vgg16
-
-
-def save_bottleneck_features(base, generator, path, source):
-    """Store base.predict() of the generator's photos, in order, unless `path` has it already.
-
-    path: the .npy file, float32 of shape (photos, *base.output_shape[1:]).
-    source: what the features depend on; stored beside them in a .json file with the
-        digest of the .npy file, so that neither a stale file nor a mixed pair is used.
-    Returns the features.
-    """
-    if read_source(path) == source:
-        print(f"Using the features in {path.name}.")
-        return np.load(path)
-    features = base.predict(generator, verbose=runs.VERBOSE).astype("float32", copy=False)
-    store_features(path, features, source)
-    return features
-
-
-def store_features(path, features, source):
-    """Write a features' file and its source, see save_bottleneck_features()."""
-    with files.replacing(path) as temporary, open(temporary, "wb") as file:
-        # as np.save() does it, which does not notice where the last 4 KiB find a full disk
-        header = np.lib.format.header_data_from_array_1_0(features)
-        np.lib.format.write_array_header_1_0(file, header)
-        file.write(np.ascontiguousarray(features).data)
-    files.write_json(path.with_suffix(".json"), {**source, "sha256": files.sha256(path)})
-
-
-def read_source(path):
-    """What the features in `path` were made from, or None if they aren't there and whole."""
-    try:
-        source = json.loads(path.with_suffix(".json").read_text())
-        intact = source.pop("sha256") == files.sha256(path)
-    except (OSError, ValueError, KeyError):
-        return None
-    return source if intact else None
-
-
-def build_top_model(input_shape, dropout=DROPOUT, classes=2):
-    """The classifier on top of the features: 256 dense units, dropout, one sigmoid unit.
-
-    For more than two classes, a softmax unit each.
-    """
-    units, activation = images.output(classes)
-    model = keras.Sequential()
-    model.add(keras.Input(input_shape))
-    model.add(layers.Flatten())
-    model.add(layers.Dense(256, activation="relu"))
-    model.add(layers.Dropout(dropout))
-    model.add(layers.Dense(units, activation=activation, dtype="float32"))
-    return model
+from common import features, images, keras2016, recipes, runs, vgg16
 
 
 def main(arguments):
@@ -120,13 +58,13 @@ def main(arguments):
         **vgg16.describe(base, vgg16_weights),
     }
     vgg16.remember(vgg16_weights, arguments.weights)
-    train_data = save_bottleneck_features(
+    train_data = features.save_bottleneck_features(
         base,
         train_generator,
         arguments.weights / "bottleneck_features_train.npy",
         {**source, "photos": data["train"], "versions": runs.versions()},
     )
-    validation_data = save_bottleneck_features(
+    validation_data = features.save_bottleneck_features(
         base,
         validation_generator,
         arguments.weights / "bottleneck_features_validation.npy",
@@ -139,12 +77,12 @@ def main(arguments):
 
     keras.utils.set_random_seed(arguments.seed)
     classes = train_generator.num_classes
-    model = build_top_model(train_data.shape[1:], classes=classes)
+    model = vgg16.build_top_model(train_data.shape[1:], DROPOUT, classes)
     optimizer = keras2016.rmsprop(arguments.recipe)
     loss = keras2016.loss(arguments.recipe, classes)  # for two classes, binary_crossentropy
     model.compile(optimizer=optimizer, loss=loss, metrics=["accuracy"])
 
-    train_batches = images.ArrayIterator(train_data, train_labels, arguments.batch_size)
+    train_batches = features.ArrayIterator(train_data, train_labels, arguments.batch_size)
     run = runs.Run(
         {
             "experiment": "bottleneck",

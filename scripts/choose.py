@@ -10,9 +10,7 @@ where it was when started again.
 
 import itertools
 
-import cli
-import folders
-import parsers
+from common import cli, folders, parsers
 
 FOLDS = 5
 IMAGE_SIZES = (150, 224, 288, 384)  # height and width; VGG16 was trained with 224
@@ -32,20 +30,12 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 from tqdm import tqdm
 
-import best
-import files
-import fingerprints
-import images
-import recipes
-import runs
-import tables
-import vgg16
-from bottleneck import save_bottleneck_features
-from cli import InputError
+from common import features, files, fingerprints, images, kernel, recipes, runs, tables, vgg16
+from common.cli import InputError
 
 
 def divide(labels, folds, seed):
@@ -66,13 +56,13 @@ def divide(labels, folds, seed):
 def cross_validate(features, labels, fold, gamma, ridge):
     """Accuracy and mean squared error, from -1 or 1, of scores for photos not trained on.
 
-    labels: see best.kernel_ridge(). fold: each photo's number, shape (photos,).
+    labels: see kernel.kernel_ridge(). fold: each photo's number, shape (photos,).
     """
     scores = np.empty(labels.shape)
     for tested in range(fold.max() + 1):
         train, test = fold != tested, fold == tested
-        coefficients, _ = best.kernel_ridge(features[train], labels[train], gamma, ridge)
-        scores[test] = best.similarity(features[test], features[train], gamma) @ coefficients
+        coefficients, _ = kernel.kernel_ridge(features[train], labels[train], gamma, ridge)
+        scores[test] = kernel.similarity(features[test], features[train], gamma) @ coefficients
     if labels.ndim == 1:
         right = (scores > 0) == labels
     else:
@@ -102,8 +92,8 @@ def pooled_features(arguments, precision, size, preprocessing):
     }
     way = "imagenet" if "mode" in preprocessing else "rescaled"
     path = arguments.weights / "choice" / f"pooled_features_{size}_{way}.npy"
-    model = best.build_feature_model(base, POOLED_LAYERS)
-    return generator, save_bottleneck_features(model, generator, path, source), source
+    model = kernel.build_feature_model(base, POOLED_LAYERS)
+    return generator, features.save_bottleneck_features(model, generator, path, source), source
 
 
 def of_layers(features, pooled_layers):
@@ -121,7 +111,9 @@ def main(arguments):
     commit = runs.commit()  # of the code that runs; at the end it may be another
 
     rescaled = {**recipes.PREPROCESSING, "interpolation": "bilinear"}
-    fed = [(size, best.PREPROCESSING) for size in IMAGE_SIZES] + [(best.IMAGE_SIZE[0], rescaled)]
+    fed = [(size, kernel.PREPROCESSING) for size in IMAGE_SIZES] + [
+        (kernel.IMAGE_SIZE[0], rescaled)
+    ]
     choices = []
     for size, preprocessing in fed:
         generator, features, source = pooled_features(arguments, precision, size, preprocessing)

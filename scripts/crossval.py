@@ -7,25 +7,12 @@ with their table. Interrupted, it goes on where it was when started again.
 """
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
-import cli
-import folders
-import parsers
-from cli import InputError
+from common import cli, folders, parsers
+from common.cli import InputError
 
-# What runs in each fold. The classifier that fine-tuning starts from is the fold's own.
-SCRIPTS = {
-    "scratch": ["scratch"],
-    "bottleneck": ["bottleneck"],
-    "finetune": ["bottleneck", "finetune"],
-    "best": ["best"],  # in label_efficiency.py
-}
 FOLDS = 5
 EPOCHS, BATCH_SIZE = 50, 32  # the article's
-ANY_SIZE = (150, 150)  # of the photos; nothing is done with their pixels here
 
 
 def parse(argv=None):
@@ -51,27 +38,10 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
-import files
-import fingerprints
-import images
-import records
-import runs
-import tables
-import vgg16
-
-
-def named(generator, numbers):
-    """(name, path) of the generator's photos of these numbers; names without their class."""
-    return [
-        (
-            "-".join(Path(generator.filenames[number]).parts[1:]),
-            Path(generator.filepaths[number]).absolute(),
-        )
-        for number in numbers
-    ]
+from common import files, fingerprints, images, parts, records, runs, tables
 
 
 def divide(data, folds, seed):
@@ -81,9 +51,9 @@ def divide(data, folds, seed):
     """
     photos = {}
     for split in "train", "validation":
-        generator = images.in_order_generator(data / split, ANY_SIZE, BATCH_SIZE)
+        generator = images.in_order_generator(data / split, parts.ANY_SIZE, BATCH_SIZE)
         for name, label in generator.class_indices.items():
-            of_class = named(generator, np.flatnonzero(generator.classes == label))
+            of_class = parts.named(generator, np.flatnonzero(generator.classes == label))
             photos.setdefault(name, []).extend(
                 (f"{split}-{photo}", path) for photo, path in of_class
             )
@@ -97,33 +67,6 @@ def divide(data, folds, seed):
         ):
             fold[name] = [of_class[index] for index in indices]
     return divided
-
-
-def link(folds, tested, folder):
-    """A data folder of links: one fold in validation/, the others in train/."""
-    shutil.rmtree(folder, ignore_errors=True)
-    for number, fold in enumerate(folds):
-        for name, photos in fold.items():
-            target = folder / ("validation" if number == tested else "train") / name
-            target.mkdir(parents=True, exist_ok=True)
-            for link, path in photos:
-                (target / link).symlink_to(path)
-
-
-def describe(folds, tested, digests):
-    """What images.describe() will say of the folder that link() makes."""
-    listed = {"train": [], "validation": []}
-    for number, fold in enumerate(folds):
-        split = "validation" if number == tested else "train"
-        for name, photos in fold.items():
-            listed[split] += [(f"{name}/{link}", digests[path]) for link, path in photos]
-    return {
-        split: {
-            "photos": len(pairs),
-            "sha256": fingerprints.data_set_digest(*zip(*pairs, strict=True)),
-        }
-        for split, pairs in listed.items()
-    }
 
 
 def main(arguments):
@@ -147,7 +90,7 @@ def main(arguments):
             "precision": arguments.precision or runs.fastest_precision(),
             "fold": number,
             "folds": arguments.folds,
-            "data": describe(folds, number, digests),
+            "data": parts.describe(folds, number, digests),
             "all_photos_sha256": everything,
             "versions": runs.versions(),
         }
@@ -155,8 +98,10 @@ def main(arguments):
         if not earlier:
             print(f"\nFold {number + 1} of {arguments.folds}", flush=True)
             folder = place(arguments, number)
-            link(folds, number, folder / "data")
-            earlier = [run_scripts(arguments, arguments.experiment, folder, arguments.seed) | fold]
+            parts.link(folds, number, folder / "data")
+            earlier = [
+                parts.run_scripts(arguments, arguments.experiment, folder, arguments.seed) | fold
+            ]
             records.append(path, earlier[0])
             shutil.rmtree(folder)
         done.append(earlier[-1])
@@ -167,34 +112,6 @@ def place(arguments, number):
     """The folder of a fold: its photos' links, its weights and its record, until it is done."""
     name = f"{arguments.experiment}-{arguments.recipe}-{arguments.seed}"
     return arguments.weights / "crossval" / f"{name}-{number}-of-{arguments.folds}"
-
-
-def run_scripts(arguments, experiment, folder, seed):
-    """Train and test on the photos in folder/data, everything else being in folder, too.
-
-    Returns the run's record.
-    """
-    for script in SCRIPTS[experiment]:
-        options = {
-            "--data": folder / "data",
-            "--weights": folder,
-            "--seed": seed,
-            "--precision": arguments.precision or runs.fastest_precision(),
-        }
-        if script != "best":  # which has no such options
-            options["--recipe"] = arguments.recipe
-            if script == experiment:
-                options |= {"--epochs": arguments.epochs, "--batch-size": arguments.batch_size}
-        if script != "scratch":
-            options["--vgg16-weights"] = vgg16.weights_file(
-                arguments.vgg16_weights, arguments.weights
-            )
-        command = [text for option in options.items() for text in map(str, option)]
-        # In a process of its own, as if it were started by hand.
-        done = subprocess.run([sys.executable, folders.ROOT / "scripts" / f"{script}.py", *command])
-        if done.returncode:
-            sys.exit(done.returncode)  # it has said why
-    return records.read(folder / "runs.jsonl")[-1]
 
 
 if __name__ == "__main__":

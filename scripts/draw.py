@@ -12,9 +12,8 @@ import shutil
 from PIL import Image, ImageDraw, ImageFilter
 from tqdm import tqdm
 
-import cli
-import files
-from cli import InputError
+from common import cli, files
+from common.cli import InputError
 
 CANVAS = 400  # pixels; drawn large and then reduced, which smooths the edges
 FURS = ["#2b2622", "#6b4a2f", "#a8733f", "#c9a26b", "#d9d2c5", "#8b8b8b", "#f0ede6", "#b5532a"]

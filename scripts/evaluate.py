@@ -8,11 +8,8 @@ standard error and left out, and the exit status is 1 in the end.
 
 import sys
 
-import cli
-import files
-import folders
-import parsers
-from cli import InputError
+from common import cli, files, folders, parsers
+from common.cli import InputError
 
 SHEET = "mistakes.jpg"
 MISTAKES = 20  # on the sheet
@@ -45,13 +42,11 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 from tqdm import tqdm
 
-import best
-import predict
-import tables
+from common import kernel, networks, tables
 
 
 def find_photos(folder, names):
@@ -99,8 +94,8 @@ def confusion_table(labels, answers, names):
 def main(arguments):
     """Run the script with the options that parse() returned."""
     (path, *_), sheet = arguments.models, arguments.sheet
-    model, record = predict.load(path, arguments.vgg16_weights)
-    names = predict.class_names(record)
+    model, record = networks.load(path, arguments.vgg16_weights)
+    names = networks.class_names(record)
     photos, labels = find_photos(arguments.folder, names)
     if was_trained_on(arguments.folder, path.parent):
         print(
@@ -110,7 +105,7 @@ def main(arguments):
         )
 
     looks = tqdm(
-        predict.predict(model, record, photos), total=len(photos), unit="photo", disable=None
+        networks.predict(model, record, photos), total=len(photos), unit="photo", disable=None
     )
     probabilities, read = [], []
     for number, (photo, answer, problem) in enumerate(looks):
@@ -123,7 +118,7 @@ def main(arguments):
         raise InputError(f"{arguments.folder}: none of its {len(photos)} photos can be read")
     probabilities, labels = np.stack(probabilities), labels[read]
     answers = probabilities.argmax(axis=1)
-    measured = best.measure(probabilities, labels)
+    measured = kernel.measure(probabilities, labels)
     majority = max(np.bincount(labels)) / len(labels)
     print(
         f"{path} ({record['experiment']}) on {len(labels)} photos in {arguments.folder}\n\n"
@@ -143,8 +138,8 @@ def main(arguments):
                 f"{photo.name}\nis {names[labels[number]]}, taken for {names[answer]} "
                 f"({probabilities[number, answer]:.2f})"
             )
-            mistakes.append((predict.show(photo.read_bytes(), record, SHOWN), caption))
-        import plots  # not above: matplotlib takes its time
+            mistakes.append((networks.show(photo.read_bytes(), record, SHOWN), caption))
+        from common import plots  # not above: matplotlib takes its time
 
         plots.sheet(mistakes, sheet)
         print(f"\nMistakes: {wrong.size}   The worst {len(worst)}: {sheet}")

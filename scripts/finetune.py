@@ -8,9 +8,7 @@ weights/runs.jsonl. The article reports a validation accuracy of 0.94. Interrupt
 it goes on from its last whole epoch when started again.
 """
 
-import cli
-import folders
-import parsers
+from common import cli, files, folders, parsers
 
 IMAGE_SIZE = (150, 150)  # height and width; that of the bottleneck features
 EPOCHS = 50  # the article's
@@ -82,17 +80,11 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import keras
 
-import distribution
-import images
-import keras2016
-import recipes
-import runs
-import vgg16
-from bottleneck import build_top_model, save_bottleneck_features
-from cli import InputError
+from common import distribution, features, images, keras2016, networks, recipes, runs, vgg16
+from common.cli import InputError
 
 
 def regularize(layers, l1, l2):
@@ -109,7 +101,7 @@ def build_model(
 ):
     """VGG16's convolutional base with the trained classifier on top, ready to fine-tune."""
     # build a classifier model to put on top of the convolutional model
-    top_model = build_top_model(base.output_shape[1:], dropout, classes)
+    top_model = vgg16.build_top_model(base.output_shape[1:], dropout, classes)
     # note that it is necessary to start with a fully-trained classifier: the large
     # gradients of a random one would wreck the base's weights
     top_model.load_weights(top_model_weights_path)
@@ -180,7 +172,7 @@ def remedy(arguments):
         options += f" --recipe {arguments.recipe}"
     if arguments.preprocessing != "rescaled":
         options += f" --preprocessing {arguments.preprocessing}"
-    if arguments.weights != folders.ROOT / "weights":
+    if arguments.weights != files.ROOT / "weights":
         options += f" --weights {arguments.weights}"
     if arguments.vgg16_weights:
         options += f" --vgg16-weights {arguments.vgg16_weights}"
@@ -216,7 +208,7 @@ def main(arguments):
     data = images.describe(train_generator, validation_generator)
 
     top_model_weights_path = arguments.weights / "bottleneck_fc_model.weights.h5"
-    top = runs.read_model_record(top_model_weights_path, remedy(arguments))
+    top = networks.read_model_record(top_model_weights_path, remedy(arguments))
     precision = runs.set_precision(arguments.precision)
     check_top_model(top_model_weights_path, top, arguments, precision, data)
 
@@ -246,7 +238,7 @@ def main(arguments):
     else:
         train_features = FrozenFeatures(train_generator, frozen)
         # a validation photo, always the same, needs to go through the frozen layers only once
-        validation_data = save_bottleneck_features(
+        validation_data = features.save_bottleneck_features(
             frozen,
             validation_generator,
             arguments.weights / "frozen_features_validation.npy",

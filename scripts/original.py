@@ -20,17 +20,11 @@ import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
 
-import cli
-import files
-import fingerprints
-import folders
-import parsers
-import recipes
-import records
-from cli import InputError
+from common import cli, files, fingerprints, folders, parsers, recipes, records
+from common.cli import InputError
 
-HERE = folders.ROOT / "scripts" / "original"
-VENV = folders.ROOT / ".venv-2016"
+HERE = files.ROOT / "scripts" / "original"
+VENV = files.ROOT / ".venv-2016"
 VIRTUALENV = "virtualenv==20.15.1"  # the last that makes environments of Python 2.7
 PACKAGES = ("Keras", "Theano", "numpy", "scipy", "Pillow", "h5py")
 COUNTS = {"features": 32, "step": 4}  # photos that are compared, steps that are timed
@@ -147,7 +141,7 @@ def features(folder, photos):
 def vgg16_for_theano(weights, folder, source):
     """Write VGG16's tensors as train.py takes them; returns the file. Raises InputError."""
     import numpy as np
-    import vgg16
+    from common import vgg16
 
     base = vgg16.convolutional_base(vgg16.weights_file(weights, folder), (150, 150))
     if vgg16.digest(base) != source["features"]["vgg16_sha256"]:
@@ -171,8 +165,8 @@ def main(arguments):
     set_up(arguments.python27)
     if not arguments.seeds:
         return
-    import backend  # noqa: F401  not above: it imports TensorFlow
-    import runs
+    from common import backend  # noqa: F401  not above: it imports TensorFlow
+    from common import runs
 
     files.make_writable_folder(arguments.weights)
     photos, manifest = {}, fingerprints.read_manifest()

@@ -5,16 +5,12 @@ Writes them to preview/, with preview/contact_sheet.jpg to see them all at once.
 
 import re
 import shutil
-from pathlib import Path
 
 from PIL import Image, ImageOps
 
-import cli
-import files
-import parsers
-from cli import InputError
+from common import cli, files, parsers
+from common.cli import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
 
 PICTURES = 20  # as many as the article says; its code, with `i > 20`, makes 21
 
@@ -35,7 +31,7 @@ def parse(argv=None):
         "photo",
         type=cli.path,
         nargs="?",
-        default=ROOT / "data" / "train",
+        default=files.ROOT / "data" / "train",
         metavar="PHOTO",
         help="the photo to augment, or a folder whose first photo it shall be "
         "(default: data/train, and so the article's cats/cat.0.jpg)",
@@ -43,7 +39,7 @@ def parse(argv=None):
     parser.add_argument(
         "--output",
         type=cli.path,
-        default=ROOT / "preview",
+        default=files.ROOT / "preview",
         metavar="FOLDER",
         help="folder for the pictures; an earlier preview in it is replaced (default: preview)",
     )
@@ -72,17 +68,16 @@ def is_preview(folder):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import keras
 import numpy as np
 
-import images
-import recipes
+from common import recipes, transform
 
 
 def preview(photo, folder, recipe, seed):
     """Write PICTURES augmented versions of a photo to a folder. Returns their paths."""
-    datagen = images.ImageDataGenerator(
+    datagen = transform.ImageDataGenerator(
         **recipes.augmentation(
             recipe,
             shear_range=SHEAR_RANGE,

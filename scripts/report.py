@@ -12,16 +12,10 @@ are filled anew, with their pictures.
 import json
 import re
 
-import cli
-import files
-import fingerprints
-import folders
-import records
-import recipes
-import tables
-from cli import InputError
+from common import cli, files, fingerprints, folders, recipes, records, tables
+from common.cli import InputError
 
-RESULTS = folders.ROOT / "results"
+RESULTS = files.ROOT / "results"
 HARD_PHOTOS = 20  # as many are shown of those that most runs get wrong
 # What is taken over line by line, and under which name a line tells of its photos.
 TAKEN_OVER = {
@@ -61,7 +55,7 @@ def parse(argv=None):
     parser.add_argument(
         "--readme",
         type=cli.path,
-        default=folders.ROOT / "README.md",
+        default=files.ROOT / "README.md",
         metavar="FILE",
         help="the other file to fill (default: README.md)",
     )
@@ -188,7 +182,7 @@ def fill(path, sections):
 
 def publish(results, readme, data):
     """Fill README.md and results/README.md from the published records, and draw the pictures."""
-    import plots  # not above: matplotlib takes its time
+    from common import plots  # not above: matplotlib takes its time
 
     manifest = fingerprints.read_manifest()
     runs = records.read(results / "runs.jsonl")

@@ -6,9 +6,7 @@ weights/runs.jsonl. The article reports a validation accuracy of 0.79-0.81.
 Interrupted, it goes on from its last whole epoch when started again.
 """
 
-import cli
-import folders
-import parsers
+from common import cli, folders, parsers
 
 IMAGE_SIZE = (150, 150)  # height and width; other shapes are squeezed into it, as in 2016
 EPOCHS = 50  # "a number that was picked arbitrarily", says the article
@@ -30,15 +28,11 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import keras
 from keras import layers
 
-import distribution
-import images
-import keras2016
-import recipes
-import runs
+from common import distribution, images, keras2016, recipes, runs
 
 
 def build_model(image_size, classes=2):

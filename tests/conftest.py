@@ -11,22 +11,20 @@ import types
 import zipfile
 from pathlib import Path
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import best
 import bottleneck
-import cli
-import crossval
+from common import cli
 import draw
 import finetune
-import fingerprints
-import folders
+from common import files, fingerprints, folders, kernel, parts
 import keras
 import pytest
 import scratch
 import small
 
 SMALL = small.SIZE
-SCRIPTS = Path(cli.__file__).parent
+SCRIPTS = files.ROOT / "scripts"
 MANIFEST = fingerprints.read_manifest()
 SIZES = {script: script.IMAGE_SIZE for script in (scratch, bottleneck, finetune)}  # the article's
 
@@ -40,7 +38,7 @@ def float32():
 @pytest.fixture(scope="session", autouse=True)
 def small_experiments():
     """The article's experiments on SMALL photos with a small VGG16."""
-    small.shrink(scratch, bottleneck, finetune, best)
+    small.shrink(scratch, bottleneck, finetune, kernel)
 
 
 @pytest.fixture
@@ -76,7 +74,7 @@ def data(drawings, tmp_path):
 
 @pytest.fixture
 def scripts_in_this_process():
-    """What crossval.py and label_efficiency.py start as processes, which would take seconds."""
+    """What crossval.py and efficiency.py start as processes, which would take seconds."""
 
     def run(command):
         script = importlib.import_module(Path(command[1]).stem)
@@ -84,7 +82,7 @@ def scripts_in_this_process():
         return subprocess.CompletedProcess(command, 0)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(crossval, "subprocess", types.SimpleNamespace(run=run))
+        patch.setattr(parts, "subprocess", types.SimpleNamespace(run=run))
         yield patch
 
 
@@ -174,8 +172,9 @@ def workplace(tmp_path, drawings, monkeypatch, capsys):
 STARTER = f"""
 import json, os, signal, sys, time
 sys.path[:0] = {[str(SCRIPTS), str(Path(__file__).parent)]!r}
-import backend, best, bottleneck, cli, finetune, images, predict, runs, scratch, small
-small.shrink(best, bottleneck, finetune, scratch)
+from common import backend, cli, images, kernel, networks, runs, transform
+import best, bottleneck, finetune, predict, scratch, small
+small.shrink(bottleneck, finetune, kernel, scratch)
 for line in sys.stdin:
     job = json.loads(line)
     child = os.fork()

@@ -27,14 +27,13 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))  # pytest has 
 import app
 import best
 import bottleneck
-import cli
+from common import cli
 import draw
 import finetune
-import gradcam
+from common import gradcam
 import keras
 import numpy as np
-import parsers
-import predict
+from common import networks, parsers
 import pytest
 import scratch
 from conftest import SMALL
@@ -51,7 +50,8 @@ EXPERIMENTS = {  # in the page's order
 SMALL_SERVER = f"""
 import runpy, sys
 sys.path[:0] = {[str(ROOT / "scripts"), str(ROOT / "tests")]!r}
-import backend, small
+from common import backend
+import small
 small.shrink()
 sys.argv[0] = {str(ROOT / "scripts" / "app.py")!r}
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -105,7 +105,7 @@ def photo(drawings):
 
 def predicted(model, path):
     """What predict.py says of a photo."""
-    ((_, answer, problem),) = predict.predict(model.network, model.record, [path])
+    ((_, answer, problem),) = networks.predict(model.network, model.record, [path])
     assert problem is None
     return answer
 
@@ -261,22 +261,22 @@ def test_odd_photos_are_read_as_predict_reads_them(models, photo, tmp_path):
         assert app.problem(content, models[3]) is None, name
         answer, heat = app.look(model, content)
         np.testing.assert_allclose(answer, predicted(model, tmp_path / name), atol=1e-5)
-        assert gradcam.overlay(predict.show(content, model.record, app.SHOWN), heat).shape[-1] == 3
+        assert gradcam.overlay(networks.show(content, model.record, app.SHOWN), heat).shape[-1] == 3
 
 
 def test_the_photo_is_shown_as_the_network_sees_it(models, photo):
     record = models[2][0].record
     content = saved(Image.new("RGB", (100, 50)), "PNG")
-    assert predict.show(content, record, app.SHOWN).shape == (200, 400, 3)
+    assert networks.show(content, record, app.SHOWN).shape == (200, 400, 3)
     cropped = {**record["preprocessing"], "keep_aspect_ratio": True}
-    assert predict.show(content, {**record, "preprocessing": cropped}, app.SHOWN).shape == (
+    assert networks.show(content, {**record, "preprocessing": cropped}, app.SHOWN).shape == (
         400,
         400,
         3,
     )
     with Image.open(photo) as picture:
         size = picture.size
-    turned = predict.show(odd_photos(photo)["turned.jpg"], record, app.SHOWN)
+    turned = networks.show(odd_photos(photo)["turned.jpg"], record, app.SHOWN)
     assert (turned.shape[1] > turned.shape[0]) == (size[0] > size[1])
 
 
@@ -513,7 +513,7 @@ def test_a_browser_on_the_page(port, models, photo, drawings, tmp_path):
             for model, answer in zip(models[3], read(window), strict=True):
                 expected = predicted(model, path)
                 order = np.argsort(-expected)
-                names = predict.class_names(model.record)
+                names = networks.class_names(model.record)
                 heading, told, caption = answer
                 assert heading == model.record["experiment"]
                 assert [name for name, _ in told] == [names[number] for number in order]
@@ -524,7 +524,7 @@ def test_a_browser_on_the_page(port, models, photo, drawings, tmp_path):
                 content = window.request.get(picture.evaluate("image => image.src")).body()
                 answer, heat = app.look(model, path.read_bytes())
                 shown = gradcam.overlay(
-                    predict.show(path.read_bytes(), model.record, app.SHOWN), heat
+                    networks.show(path.read_bytes(), model.record, app.SHOWN), heat
                 )
                 with Image.open(io.BytesIO(content)) as there:
                     np.testing.assert_allclose(np.asarray(there).astype(int), shown, atol=2)

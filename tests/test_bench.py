@@ -6,15 +6,14 @@ import statistics
 from pathlib import Path
 
 import bench
-import bottleneck
 import finetune
 import keras
-import plain
+from common import plain
 import pytest
-import tables
+from common import tables
 import scratch
-import vgg16
-from cli import InputError
+from common import vgg16
+from common.cli import InputError
 
 ROOT = Path(__file__).parent.parent
 
@@ -58,7 +57,7 @@ def test_the_plain_port_trains_the_last_block_and_the_classifier(tmp_path):
     ]
     optimizer = model.optimizer.get_config()
     assert optimizer["learning_rate"] == pytest.approx(1e-4) and optimizer["momentum"] == 0.9
-    top = bottleneck.build_top_model(base.output_shape[1:])
+    top = vgg16.build_top_model(base.output_shape[1:], 0.5)
     top.save_weights(tmp_path / "top.weights.h5")
     ours = finetune.build_model(
         vgg16.convolutional_base("random", plain.IMAGE_SIZE), tmp_path / "top.weights.h5"

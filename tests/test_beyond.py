@@ -6,26 +6,24 @@ import shutil
 import best
 import bottleneck
 import choose
-import crossval
-import files
+from common import files
 import finetune
 import h5py
-import images
+from common import images
 import keras
-import label_efficiency
+import efficiency
 import numpy as np
-import parsers
+from common import parsers
 import pytest
-import records
+from common import records
 import report
-import tables
-import vgg16
-from cli import InputError
+from common import features, kernel, parts, tables, vgg16
+from common.cli import InputError
 from conftest import ARTICLES, SMALL, example
 
 
 @pytest.fixture
-def features():
+def unit_vectors():
     """40 unit vectors of 6 numbers, the classes a little apart, and their labels."""
     random = np.random.default_rng(0)
     labels = np.arange(40) % 2
@@ -38,39 +36,40 @@ def small_choice(monkeypatch):
     monkeypatch.setattr(choose, "IMAGE_SIZES", (32, 48))
 
 
-def test_similarity_is_the_gaussian_kernel(features):
-    x, _ = features
+def test_similarity_is_the_gaussian_kernel(unit_vectors):
+    x, _ = unit_vectors
     distances = ((x[:, np.newaxis] - x[np.newaxis]) ** 2).sum(axis=2)
-    np.testing.assert_allclose(best.similarity(x, x, 1.5), np.exp(-1.5 * distances), rtol=1e-5)
+    np.testing.assert_allclose(kernel.similarity(x, x, 1.5), np.exp(-1.5 * distances), rtol=1e-5)
 
 
-def test_left_out_means_computed_without_the_photo(features):
-    x, labels = features
-    _, left_out = best.kernel_ridge(x, labels, gamma=1.0, ridge=0.1)
+def test_left_out_means_computed_without_the_photo(unit_vectors):
+    x, labels = unit_vectors
+    _, left_out = kernel.kernel_ridge(x, labels, gamma=1.0, ridge=0.1)
     for number in range(len(x)):
         others = np.arange(len(x)) != number
-        coefficients, _ = best.kernel_ridge(x[others], labels[others], gamma=1.0, ridge=0.1)
-        score = best.similarity(x[[number]], x[others], 1.0) @ coefficients
+        coefficients, _ = kernel.kernel_ridge(x[others], labels[others], gamma=1.0, ridge=0.1)
+        score = kernel.similarity(x[[number]], x[others], 1.0) @ coefficients
         assert score[0] == pytest.approx(left_out[number], abs=1e-8)
 
 
-def test_platt_scaling_gives_probabilities(features):
+def test_platt_scaling_gives_probabilities(unit_vectors):
     scores = np.random.default_rng(1).normal(size=2000)
     labels = (np.random.default_rng(2).random(2000) < 1 / (1 + np.exp(-(3 * scores - 1)))).astype(
         int
     )
-    slope, bias = best.platt_scaling(scores, labels)
+    slope, bias = kernel.platt_scaling(scores, labels)
     assert (slope, bias) == (pytest.approx(3, abs=0.4), pytest.approx(-1, abs=0.3))
 
 
-def test_two_dense_layers_are_the_kernel_classifier(features):
-    x, labels = features
-    coefficients, left_out = best.kernel_ridge(x, labels, best.GAMMA, best.RIDGE)
-    slope, bias = best.platt_scaling(left_out, labels)
+def test_two_dense_layers_are_the_kernel_classifier(unit_vectors):
+    x, labels = unit_vectors
+    coefficients, left_out = kernel.kernel_ridge(x, labels, kernel.GAMMA, kernel.RIDGE)
+    slope, bias = kernel.platt_scaling(left_out, labels)
     new = x[::-1] * np.array([1, -1, 1, 1, 1, 1], "float32")
-    scores = best.similarity(new, x, best.GAMMA) @ coefficients
+    scores = kernel.similarity(new, x, kernel.GAMMA) @ coefficients
     expected = 1 / (1 + np.exp(-(slope * scores + bias)))
-    answers = best.build_classifier(x, labels).predict(new, verbose=0)[:, 0]
+    classifier = kernel.build_classifier(x, labels, kernel.GAMMA, kernel.RIDGE)
+    answers = classifier.predict(new, verbose=0)[:, 0]
     np.testing.assert_allclose(answers, expected, atol=1e-5)
 
 
@@ -81,13 +80,13 @@ def test_features_are_pooled_maps_of_length_one():
     parts = [maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))]
     parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
     expected = np.concatenate(parts, axis=1) / np.sqrt(2)
-    model = best.build_feature_model(base, ("block5_conv3",))
+    model = kernel.build_feature_model(base, ("block5_conv3",))
     np.testing.assert_allclose(model.predict(photos, verbose=0), expected, atol=1e-5)
 
 
 def test_vgg16_is_fed_as_it_was_trained(drawings):
     folder = drawings / "train"
-    generator = images.in_order_generator(folder, SMALL, 3, best.PREPROCESSING)
+    generator = images.in_order_generator(folder, SMALL, 3, kernel.PREPROCESSING)
     photos = [
         keras.utils.img_to_array(
             keras.utils.load_img(path, target_size=SMALL, interpolation="bilinear")
@@ -114,7 +113,7 @@ def test_best_is_one_model_from_pixels_to_the_recorded_probability(workplace):
     # weighted and added, and a sigmoid's slope is 1/4 at most.
     rounding = np.finfo("float32").eps * np.sqrt(13 * 9 * 32)
     weights = np.abs(model.layers[-1].layers[-1].kernel).sum()
-    bound = 2 * best.GAMMA * rounding * weights / 4  # 1e-3
+    bound = 2 * kernel.GAMMA * rounding * weights / 4  # 1e-3
     np.testing.assert_allclose(answers, record["val_probabilities"], atol=bound)
     assert record["val_accuracy"] == np.mean((answers > 0.5) == generator.classes)
     loss = keras.losses.binary_crossentropy(generator.classes.astype("float32"), answers)
@@ -174,28 +173,28 @@ def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):
 
 def test_a_draws_fewer_photos_are_among_its_more(drawings):
     generator = images.in_order_generator(drawings / "train", SMALL, 4)
-    few, more = (label_efficiency.draw(generator, count, seed=0) for count in (3, 6))
-    other = label_efficiency.draw(generator, 3, seed=1)
+    few, more = (efficiency.draw(generator, count, seed=0) for count in (3, 6))
+    other = efficiency.draw(generator, 3, seed=1)
     for name in "cats", "dogs":
         assert len(few[name]) == 3 and len(more[name]) == 6
         assert set(few[name]) < set(more[name])
         assert all(path.parent.name == name for _, path in more[name])
     assert few != other
     with pytest.raises(InputError, match="10 photos of cats, where 11"):
-        label_efficiency.draw(generator, 11, seed=0)
+        efficiency.draw(generator, 11, seed=0)
 
 
 def test_label_efficiency_goes_on_where_it_was(workplace, scripts_in_this_process, monkeypatch):
-    monkeypatch.setattr(label_efficiency, "EXPERIMENTS", {"scratch": None})
-    monkeypatch.setattr(label_efficiency, "PHOTOS_PER_CLASS", (2, 4))
+    monkeypatch.setattr(efficiency, "EXPERIMENTS", {"scratch": None})
+    monkeypatch.setattr(efficiency, "PHOTOS_PER_CLASS", (2, 4))
     options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
-    assert workplace.status(label_efficiency, *options) == 0
+    assert workplace.status(efficiency, *options) == 0
     path = workplace.weights / "label_efficiency.jsonl"
     lines = path.read_text().splitlines()
     assert [json.loads(line)["data"]["train"]["photos"] for line in lines] == [4, 8]
     assert {json.loads(line)["data"]["validation"]["photos"] for line in lines} == {12}
     path.write_text(lines[0] + "\n")
-    assert workplace.status(label_efficiency, *options) == 0
+    assert workplace.status(efficiency, *options) == 0
     again = path.read_text().splitlines()
     assert again[0] == lines[0] and len(again) == 2
 
@@ -207,22 +206,22 @@ def test_drawn_photos_take_their_rows_of_all_photos_features(workplace):
         split: images.in_order_generator(workplace.data / split, SMALL, 1)
         for split in ("train", "validation")
     }
-    photos = [label_efficiency.draw(generators["train"], 4, seed=0)]
-    photos += [label_efficiency.draw(generators["validation"], 6, seed=0)]
-    crossval.link(photos, 1, folder / "data")
+    photos = [efficiency.draw(generators["train"], 4, seed=0)]
+    photos += [efficiency.draw(generators["validation"], 6, seed=0)]
+    parts.link(photos, 1, folder / "data")
     paths = [path for fold in photos for of_class in fold.values() for _, path in of_class]
-    drawn = crossval.describe(photos, 1, dict(zip(paths, files.photo_digests(paths), strict=True)))
+    drawn = parts.describe(photos, 1, dict(zip(paths, files.photo_digests(paths), strict=True)))
     arguments = ("bottleneck_features", weights, folder, generators)
     other = record["data"] | {"train": "other photos"}
-    label_efficiency.hand_over_features(*arguments, other, drawn)
+    efficiency.hand_over_features(*arguments, other, drawn)
     assert not (folder / "bottleneck_features_train.npy").exists()
-    label_efficiency.hand_over_features(*arguments, record["data"], drawn)
+    efficiency.hand_over_features(*arguments, record["data"], drawn)
     handed_over = np.load(folder / "bottleneck_features_train.npy")
-    sources = {path: bottleneck.read_source(path) for path in folder.glob("*.npy")}
+    sources = {path: features.read_source(path) for path in folder.glob("*.npy")}
     workplace.data, workplace.weights = folder / "data", folder
     workplace.run(bottleneck, "--epochs", 1)  # would write others if these were not right
     assert len(sources) == 2
-    assert {path: bottleneck.read_source(path) for path in sources} == sources
+    assert {path: features.read_source(path) for path in sources} == sources
     (folder / "bottleneck_features_train.npy").unlink()
     workplace.run(bottleneck, "--epochs", 1)
     made = np.load(folder / "bottleneck_features_train.npy")
@@ -240,7 +239,7 @@ def test_fewer_photos_are_told_beside_all():
 
 def test_only_comparable_runs_of_best_are_told():
     def run(accuracy, finished, **more):
-        more = {"image_size": [384, 384], "preprocessing": best.PREPROCESSING, **more}
+        more = {"image_size": [384, 384], "preprocessing": kernel.PREPROCESSING, **more}
         more = {"recipe": "best", "epochs": 1, "vgg16_weights": "imagenet", **more}
         return example("best", accuracy, finished=finished, **more)
 

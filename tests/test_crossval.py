@@ -3,10 +3,9 @@
 import json
 
 import crossval
-import files
-import images
+from common import files, images, parts
 import pytest
-from cli import InputError
+from common.cli import InputError
 from conftest import SMALL
 
 
@@ -25,13 +24,13 @@ def test_links_are_what_the_record_says(drawings, tmp_path):
     paths = [path for fold in folds for photos in fold.values() for _, path in photos]
     digests = dict(zip(paths, files.photo_digests(paths), strict=True))
     for tested in range(4):
-        crossval.link(folds, tested, tmp_path / "data")
+        parts.link(folds, tested, tmp_path / "data")
         generators = (
             images.in_order_generator(tmp_path / "data" / split, SMALL, 4)
             for split in ("train", "validation")
         )
         description = images.describe(*generators)
-        assert description == crossval.describe(folds, tested, digests)
+        assert description == parts.describe(folds, tested, digests)
         assert [description[split]["photos"] for split in description] == [24, 8]
         seen, unseen = (
             {path.resolve() for path in (tmp_path / "data" / split).rglob("*.jpg")}

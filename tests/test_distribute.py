@@ -14,13 +14,12 @@ import sys
 from pathlib import Path
 
 import bottleneck
-import distribution
+from common import distribution
 import draw
 import finetune
 import numpy as np
 import pytest
-import records
-import tables
+from common import records, tables
 import scratch
 from conftest import SCRIPTS
 from keras import layers
@@ -52,7 +51,8 @@ runs.Run.on_epoch_begin = on_epoch_begin
 WORKER = f"""
 import os, signal, sys
 sys.path[:0] = {[str(SCRIPTS), str(Path(__file__).parent)]!r}
-import backend, cli, runs, scratch, small
+from common import backend, cli, runs
+import scratch, small
 small.shrink(scratch)
 {SETUP}
 cli.run(lambda: scratch.main(scratch.parse()))

@@ -6,20 +6,18 @@ import shutil
 import signal
 
 import bottleneck
-import files
+from common import files
 import finetune
 import h5py
-import images
+from common import images
 import keras
-import keras2016
+from common import keras2016
 import numpy as np
 import pytest
-import recipes
-import records
-import runs
+from common import recipes, records, runs
 import scratch
-import vgg16
-from cli import InputError
+from common import features, networks, vgg16
+from common.cli import InputError
 from conftest import SIZES, SMALL
 from PIL import Image
 
@@ -164,7 +162,7 @@ def test_features_and_labels_belong_together(workplace):
 
 
 def test_array_batches_keep_rows_together():
-    batches = images.ArrayIterator(np.arange(10), np.arange(10) * 3, 4)
+    batches = features.ArrayIterator(np.arange(10), np.arange(10) * 3, 4)
     rows = [batches[number] for number in range(len(batches))]
     assert [len(x) for x, _ in rows] == [4, 4, 2]
     x, y = (np.concatenate(parts) for parts in zip(*rows, strict=True))
@@ -176,7 +174,7 @@ def test_assembled_model_agrees_with_the_bottleneck_model(workplace):
     workplace.run(bottleneck, "--epochs", 2)
     base = vgg16.convolutional_base("random", SMALL)
     path = workplace.weights / "bottleneck_fc_model.weights.h5"
-    top = bottleneck.build_top_model(base.output_shape[1:])
+    top = vgg16.build_top_model(base.output_shape[1:], 0.5)
     top.load_weights(path)
     expected = top.predict(
         np.load(workplace.weights / "bottleneck_features_validation.npy"), verbose=0
@@ -437,11 +435,11 @@ def test_killed_training_goes_on_and_ends_alike(workplace, starter, script, caps
 
 # The script is ended while a thread of TensorFlow's reads the next batch.
 ENDED = """
-read = images.PhotoIterator._get_batches_of_transformed_samples
+read = transform.PhotoIterator._get_batches_of_transformed_samples
 def slowly(*arguments):
     time.sleep(0.5)
     return read(*arguments)
-images.PhotoIterator._get_batches_of_transformed_samples = slowly
+transform.PhotoIterator._get_batches_of_transformed_samples = slowly
 def on_train_batch_end(self, batch, logs):
     {ending}
 runs.Run.on_train_batch_end = on_train_batch_end
@@ -463,7 +461,7 @@ def test_an_interrupted_epoch_ends_the_process(workplace, starter, ending, statu
     assert said in output
 
 
-@pytest.mark.parametrize("module, function", [(files, "write_json"), (runs, "save_model")])
+@pytest.mark.parametrize("module, function", [(files, "write_json"), (networks, "save_model")])
 def test_interrupted_while_saving(workplace, monkeypatch, capsys, module, function):
     """Ctrl-C between the checkpoint's two files, and between the record and the model."""
     uninterrupted = workplace.run(scratch, "--epochs", 2)
@@ -501,7 +499,7 @@ def test_other_settings_do_not_resume(workplace, monkeypatch, capsys):
 
 
 def test_a_spoilt_checkpoint_is_named(workplace, monkeypatch):
-    monkeypatch.setattr(runs, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(networks, "save_model", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     assert workplace.status(scratch, "--epochs", 1) == 130
     (state,) = workplace.weights.glob("checkpoints/*/state.json")
     state.write_text("{")

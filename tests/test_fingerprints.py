@@ -5,12 +5,10 @@ import random
 import shutil
 
 import draw
-import fingerprints
-import folders
-import images
+from common import fingerprints, folders, images
 import numpy as np
 import pytest
-from cli import InputError
+from common.cli import InputError
 from conftest import ARTICLES, MANIFEST
 from PIL import Image
 

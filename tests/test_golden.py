@@ -3,12 +3,12 @@
 import hashlib
 from pathlib import Path
 
-import images
+from common import images
 import keras
-import keras2016
+from common import keras2016
 import numpy as np
 import pytest
-import recipes
+from common import recipes
 from keras import layers, ops
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -2,12 +2,11 @@
 
 import hashlib
 
-import fingerprints
-import images
+from common import fingerprints, images
 import numpy as np
 import pytest
-import recipes
-from cli import InputError
+from common import recipes, transform
+from common.cli import InputError
 from PIL import Image
 from scipy.ndimage import affine_transform
 from tensorflow.keras.preprocessing.image import ImageDataGenerator
@@ -21,7 +20,7 @@ def augmentation(recipe):
 
 def sheared(recipe, axis):
     """Each pixel's row or column of origin in a 150×150 picture sheared as far as it goes."""
-    datagen = images.ImageDataGenerator(**augmentation(recipe))
+    datagen = transform.ImageDataGenerator(**augmentation(recipe))
     origins = np.broadcast_to(np.indices((150, 150))[axis][..., None], (150, 150, 3))
     return datagen.apply_transform(origins, {"shear": datagen.shear_range})[..., 0]
 
@@ -130,11 +129,11 @@ KERASS = {
 @pytest.mark.parametrize("more", [{}, EVERYTHING], ids=["article", "everything"])
 @pytest.mark.parametrize("recipe", ["constants", "as-printed"])
 def test_batches_equal_those_of_keras_bit_for_bit(drawings, monkeypatch, recipe, more, cache):
-    monkeypatch.setattr(images, "PHOTO_CACHE", cache)
+    monkeypatch.setattr(transform, "PHOTO_CACHE", cache)
     options = {"rescale": 1.0 / 255, **augmentation(recipe), **more}
     for seed in range(5):
         expected = batches(ImageDataGenerator(**options), drawings / "train", seed)
-        found = batches(images.ImageDataGenerator(**options), drawings / "train", seed)
+        found = batches(transform.ImageDataGenerator(**options), drawings / "train", seed)
         for (photos, labels), (our_photos, our_labels) in zip(expected, found, strict=True):
             np.testing.assert_array_equal(our_photos, photos)
             np.testing.assert_array_equal(our_labels, labels)
@@ -145,10 +144,10 @@ def test_batches_equal_those_of_keras_bit_for_bit(drawings, monkeypatch, recipe,
 def test_what_is_not_done_here_is_kerass(drawings, option):
     options = {"rescale": 1.0 / 255, **augmentation("as-printed"), option: KERASS[option]}
     expected = batches(ImageDataGenerator(**options), drawings / "train", seed=0)
-    found = batches(images.ImageDataGenerator(**options), drawings / "train", seed=0)
+    found = batches(transform.ImageDataGenerator(**options), drawings / "train", seed=0)
     np.testing.assert_array_equal(found[0][0], expected[0][0])
     with pytest.raises(ValueError, match="not with the axes and the centre of 2016"):
-        images.ImageDataGenerator(**options, first_axis="rows")
+        transform.ImageDataGenerator(**options, first_axis="rows")
 
 
 KERASS_FLOWS = [
@@ -162,7 +161,7 @@ KERASS_FLOWS = [
 @pytest.mark.parametrize("options", [*KERASS_FLOWS, {}, {"class_mode": "binary"}])
 def test_flows_are_kerass(drawings, options):
     flows = []
-    for datagen in ImageDataGenerator(), images.ImageDataGenerator():
+    for datagen in ImageDataGenerator(), transform.ImageDataGenerator():
         options = {"target_size": (50, 70), "shuffle": False, **options}
         flows.append(datagen.flow_from_directory(drawings / "train", **options)[0])
     for expected, found in zip(*flows, strict=True):
@@ -172,7 +171,7 @@ def test_flows_are_kerass(drawings, options):
 
 @pytest.mark.parametrize("options", KERASS_FLOWS)
 def test_flows_that_are_not_made_here_refuse_the_ways_of_2016(drawings, options):
-    datagen = images.ImageDataGenerator(centre=0.5)
+    datagen = transform.ImageDataGenerator(centre=0.5)
     with pytest.raises(ValueError, match="not with the axes and the centre of 2016"):
         datagen.flow_from_directory(drawings / "train", **options)
 
@@ -185,7 +184,7 @@ def test_resampling_is_scipys_to_the_last_bit_of_float64(order):
         photo = random.random((*random.integers(2, 9, 2), 1))
         matrix, offset = random.normal(0, 1.5, (2, 2)), random.normal(0, 4, 2)
         expected = affine_transform(photo[..., 0], matrix, offset, order=order, mode="nearest")
-        found = images._resample(photo, matrix, offset, (False, False), order)[..., 0]
+        found = transform._resample(photo, matrix, offset, (False, False), order)[..., 0]
         np.testing.assert_array_equal(found, expected)
 
 
@@ -201,10 +200,10 @@ def test_the_cache_is_read_only(drawings):
 )
 def test_photos_are_decoded_once_within_the_memory_bound(drawings, monkeypatch, cache, decoded):
     calls = []
-    load_img = images.keras_image.load_img
-    monkeypatch.setattr(images, "PHOTO_CACHE", cache)
+    load_img = transform.keras_image.load_img
+    monkeypatch.setattr(transform, "PHOTO_CACHE", cache)
     monkeypatch.setattr(
-        images.keras_image, "load_img", lambda *a, **k: calls.append(1) or load_img(*a, **k)
+        transform.keras_image, "load_img", lambda *a, **k: calls.append(1) or load_img(*a, **k)
     )
     generator = images.training_generator(drawings / "train", (48, 48), 8, augmentation("faithful"))
     generator.digests()
@@ -216,7 +215,7 @@ def test_photos_are_decoded_once_within_the_memory_bound(drawings, monkeypatch, 
 
 
 def test_the_generator_draws_from_the_whole_range():
-    datagen = images.ImageDataGenerator(**augmentation("faithful"))
+    datagen = transform.ImageDataGenerator(**augmentation("faithful"))
     np.random.seed(0)
     drawn = [datagen.get_random_transform((150, 150, 3)) for _ in range(2000)]
     for name, low, high in [("shear", -11.46, 11.46), ("zx", 0.8, 1.2), ("zy", 0.8, 1.2)]:

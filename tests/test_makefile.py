@@ -8,7 +8,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import folders
+from common import files, folders
 import pytest
 
 ROOT = Path(__file__).parent.parent
@@ -17,7 +17,7 @@ STAND_IN = """#!/bin/sh
 echo "$@" >> log
 case "$1 $FAIL" in
   *scratch.py*" fail" | *finetune.py*" finetune") exit 2 ;;
-  *prepare.py*) mkdir -p data/train/cats data/validation/cats
+  *data.py*) mkdir -p data/train/cats data/validation/cats
     echo photo > data/train/cats/cat.0.jpg; echo photo > data/validation/cats/cat.1.jpg
     echo > data/photos.json ;;
   *scratch.py*) mkdir -p $WEIGHTS; echo > $WEIGHTS/first_try.weights.h5 ;;
@@ -67,9 +67,7 @@ class Make:
 def make(tmp_path):
     for name in "Makefile", "requirements.txt":
         shutil.copy(ROOT / name, tmp_path)
-    (tmp_path / "scripts").mkdir()
-    for path in (ROOT / "scripts").glob("*.py"):
-        shutil.copy(path, tmp_path / "scripts")
+    shutil.copytree(ROOT / "scripts", tmp_path / "scripts")
     for folder in "data", "weights", ".venv/bin":
         (tmp_path / folder).mkdir(parents=True)
     python = tmp_path / ".venv" / "bin" / "python"
@@ -93,7 +91,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
 
 def test_everything_is_made_once(make):
     assert make("reproduce") == [
-        "prepare",
+        "data",
         f"scratch {DEFAULTS}",
         f"bottleneck {DEFAULTS}",
         f"finetune {DEFAULTS}",
@@ -105,7 +103,7 @@ def test_everything_is_made_once(make):
 
 def test_everything_is_made_once_in_any_order(make):
     assert make("finetune") == [
-        "prepare",
+        "data",
         "bottleneck --data data --seed 0",
         f"finetune {DEFAULTS}",
     ]
@@ -140,7 +138,7 @@ def test_reproduce_takes_seeds_and_goes_on_where_it_was(make):
         options = f"--data data --seed {number} --epochs 50 --batch-size 32"
         return [f"{script} {options}" for script in ("scratch", "bottleneck", "finetune")]
 
-    assert make("reproduce", "SEEDS=2", "SEED=3") == ["prepare", *seed(3), *seed(4), REPORT]
+    assert make("reproduce", "SEEDS=2", "SEED=3") == ["data", *seed(3), *seed(4), REPORT]
     assert make("reproduce", "SEEDS=3", "SEED=3") == [*seed(5), REPORT]
     make("scratch", "SEED=9")
     assert make("reproduce", "SEEDS=3", "SEED=3") == [REPORT]
@@ -168,7 +166,7 @@ def test_beyond_the_article(make):
     assert make("efficiency", "DRAWS=2") == [
         "bottleneck --data data --seed 0",
         "best --data data --seed 0",
-        "label_efficiency --data data --seed 0 --draws 2 --epochs 50 --batch-size 32",
+        "efficiency --data data --seed 0 --draws 2 --epochs 50 --batch-size 32",
     ]
 
 
@@ -180,7 +178,7 @@ def test_original(make):
 
 def test_bench(make):
     assert make("bench", "VGG16_WEIGHTS=my.h5") == [
-        "prepare",
+        "data",
         "bench --data data --vgg16-weights my.h5",
     ]
 
@@ -194,7 +192,7 @@ def test_changed_variables_and_photos_make_outputs_stale(make):
     assert make("scratch", "SEED=1", "EPOCHS=2") == []
     make.change("data/train/cats/cat.0.jpg")
     assert len(make("scratch", "SEED=1", "EPOCHS=2")) == 1
-    make.change("scripts/images.py")
+    make.change("scripts/common/images.py")
     assert len(make("scratch", "SEED=1", "EPOCHS=2")) == 1
     make.change("scripts/finetune.py")
     assert make("scratch", "SEED=1", "EPOCHS=2") == []
@@ -215,7 +213,7 @@ def test_finetune_keeps_the_classifier_that_is_there(make):
 
 def test_several_devices_are_for_the_experiments_that_can(make):
     assert make("finetune", "DISTRIBUTE=1") == [
-        "prepare",
+        "data",
         "bottleneck --data data --seed 0",
         f"finetune {DEFAULTS} --distribute",
     ]
@@ -259,7 +257,7 @@ def test_archive_and_weights_count_where_they_are_given(make):
     weights.write_text("h5")
     given = {"ARCHIVE": archive.name, "VGG16_WEIGHTS": weights.name}
     assert make("bottleneck", **given) == [
-        "prepare my photos.zip",
+        "data my photos.zip",
         f"bottleneck {DEFAULTS} --vgg16-weights my 'vgg'.h5",
     ]
     assert make("bottleneck", **given) == []
@@ -268,16 +266,16 @@ def test_archive_and_weights_count_where_they_are_given(make):
     weights.write_text("other weights")
     assert len(make("bottleneck", **given)) == 1
     archive.write_text("another zip")
-    assert make("bottleneck", **given)[0].startswith("prepare")
+    assert make("bottleneck", **given)[0].startswith("data")
 
 
 def test_missing_photos_are_prepared_again(make):
-    assert make("data") == ["prepare"]
+    assert make("data") == ["data"]
     assert make("data") == []
     shutil.rmtree(make.folder / "data" / "train")
-    assert make("data") == ["prepare"]
-    (make.folder / "data" / ".replacement").mkdir()  # prepare.py was interrupted
-    assert make("scratch") == ["prepare", f"scratch {DEFAULTS}"]
+    assert make("data") == ["data"]
+    (make.folder / "data" / ".replacement").mkdir()  # data.py was interrupted
+    assert make("scratch") == ["data", f"scratch {DEFAULTS}"]
 
 
 def test_photos_of_ones_own(make):
@@ -293,7 +291,7 @@ def test_photos_of_ones_own(make):
     flat = make.folder / "föhn's"
     (flat / "cats").mkdir(parents=True)
     (flat / "cats" / "a.jpg").write_text("photo")
-    weights = folders.default_weights(flat).relative_to(folders.ROOT)  # make and Python agree
+    weights = folders.default_weights(flat).relative_to(files.ROOT)  # make and Python agree
     own = f"scratch --data {flat} --weights {weights} {DEFAULTS[12:]}"
     assert make("scratch", f"DATA={flat}") == [own]
     (flat / "cats" / "b.jpg").write_text("photo")

@@ -8,21 +8,20 @@ import sys
 
 import best
 import bottleneck
-import cli
+from common import cli, files
 import evaluate
 import finetune
-import folders
+from common import folders
 import h5py
-import images
+from common import images
 import numpy as np
-import parsers
-import plots
+from common import parsers, plots
 import predict
 import pytest
-import tables
+from common import tables
 import scratch
-import vgg16
-from cli import InputError
+from common import networks, vgg16
+from common.cli import InputError
 from conftest import SMALL, full_disk
 from PIL import Image, ImageDraw
 
@@ -123,19 +122,19 @@ def test_best_learns_the_five_shapes(trained):
 def test_prediction_equals_the_trainings_evaluation(trained, script, monkeypatch):
     folder, records = trained
     record = records[script.__name__]
-    model, about = predict.load(folder / EXPERIMENTS[script], "random")
+    model, about = networks.load(folder / EXPERIMENTS[script], "random")
     assert about["run"] == record["run"]
     photos = predict.find_photos([folder / "split" / "validation"])
-    answers = [answer for _, answer, _ in predict.predict(model, about, photos)]
+    answers = [answer for _, answer, _ in networks.predict(model, about, photos)]
     np.testing.assert_allclose(answers, record["val_probabilities"], atol=1e-5)
 
 
 def test_two_classes_are_predicted_as_the_training_evaluated_them(workplace):
     for script in scratch, bottleneck, finetune:
         record = workplace.run(script, "--epochs", 1)
-        model, about = predict.load(workplace.weights / EXPERIMENTS[script], "random")
+        model, about = networks.load(workplace.weights / EXPERIMENTS[script], "random")
         photos = predict.find_photos([workplace.data / "validation"])
-        answers = [answer for _, answer, _ in predict.predict(model, about, photos)]
+        answers = [answer for _, answer, _ in networks.predict(model, about, photos)]
         expected = np.array(record["val_probabilities"])
         np.testing.assert_allclose(answers, np.column_stack([1 - expected, expected]), atol=1e-5)
         assert "majority_accuracy" not in record
@@ -157,8 +156,8 @@ def test_predict_tells_path_class_and_probability(trained, shapes, capsys, monke
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == ["path", "class", "probability"]
     assert [row["path"] for row in rows] == [str(path) for path in photos for _ in range(2)]
-    model, about = predict.load(folder / "best.weights.h5")
-    for (_, answer, _), line in zip(predict.predict(model, about, photos), lines, strict=True):
+    model, about = networks.load(folder / "best.weights.h5")
+    for (_, answer, _), line in zip(networks.predict(model, about, photos), lines, strict=True):
         first, second = np.argsort(-answer)[:2]
         names = sorted(SHAPES)
         assert line[1::2] == [names[first], names[second]]
@@ -202,7 +201,7 @@ def test_evaluate_shows_small_pictures_and_no_old_ones(
     monkeypatch.setattr(plots, "sheet", lambda pictures, path: shown.extend(pictures))
     options = ("--weights", folder, "--sheet", sheet)
     monkeypatch.setattr(
-        predict, "predict", lambda m, r, photos: ((p, np.eye(5)[answer], None) for p in photos)
+        networks, "predict", lambda m, r, photos: ((p, np.eye(5)[answer], None) for p in photos)
     )
     answer = 1  # not the circle
     assert start(capsys, monkeypatch, evaluate, *options, tmp_path / "photos")[0] == 0
@@ -249,7 +248,7 @@ def test_outputs_are_looked_at_before_the_photos(
     trained, shapes, script, option, path, message, capsys, monkeypatch, tmp_path
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(predict, "predict", None)
+    monkeypatch.setattr(networks, "predict", None)
     options = ("--weights", trained[0], option, path, shapes)
     status, _, err = start(capsys, monkeypatch, script, *options)
     assert status == 2 and len(err.splitlines()) == 1 and message in err
@@ -305,14 +304,14 @@ def test_models_whose_record_does_not_fit_are_refused(trained, change, tmp_path)
         kept = {name: value for name, value in record.items() if value is not None}
         file["about/record"] = json.dumps(kept)
     with pytest.raises(InputError, match=r"changed\.weights\.h5: not a whole model"):
-        predict.load(path)
+        networks.load(path)
 
 
 def test_the_classifier_of_other_vgg16_weights_is_refused(trained, monkeypatch):
     folder, _ = trained
     monkeypatch.setattr(vgg16, "digest", lambda base: "another")
     with pytest.raises(InputError, match="other VGG16 weights"):
-        predict.load(folder / "bottleneck_fc_model.weights.h5", "random")
+        networks.load(folder / "bottleneck_fc_model.weights.h5", "random")
 
 
 def test_a_split_is_stratified_stays_and_copies_nothing(shapes, tmp_path):
@@ -436,7 +435,7 @@ def test_names_with_blanks_and_accents_from_the_command_line(trained, shapes, tm
     photo = tmp_path / "façade à côté.JPG"
     photo.write_bytes((shapes / "éclair" / "éclair 0.jpg").read_bytes())
     done = subprocess.run(
-        [sys.executable, folders.ROOT / "scripts" / "predict.py", "--weights", folder, photo],
+        [sys.executable, files.ROOT / "scripts" / "predict.py", "--weights", folder, photo],
         capture_output=True,
         text=True,
         env={"LC_ALL": "C", "PATH": "/usr/bin:/bin"},

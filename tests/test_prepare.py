@@ -6,14 +6,14 @@ import io
 import stat
 import threading
 import zipfile
+from pathlib import Path
 
-import cli
+from common import cli
 import draw
-import files
-import fingerprints
-import prepare
+from common import files, fingerprints
+import data as prepare
 import pytest
-from cli import InputError
+from common.cli import InputError
 from conftest import write_zip
 from PIL import Image
 
@@ -322,8 +322,8 @@ def test_interrupted_at_any_step_and_taken_up(
 
     with monkeypatch.context() as patch:
         patch.setattr(prepare.files, "write_json", interrupted(files.write_json))
-        patch.setattr(prepare.Path, "rename", interrupted(prepare.Path.rename))
-        patch.setattr(prepare.Path, "rmdir", interrupted(prepare.Path.rmdir))
+        patch.setattr(Path, "rename", interrupted(Path.rename))
+        patch.setattr(Path, "rmdir", interrupted(Path.rmdir))
         if step < 6:  # write_json, rename to READY, three renames into place, rmdir
             with pytest.raises(KeyboardInterrupt):
                 prepare.prepare(source, output, manifest)
@@ -415,7 +415,7 @@ def test_no_network_is_one_line(tmp_path):
 
 def test_errors_are_one_line_with_status_2(tmp_path, monkeypatch, capsys):
     (tmp_path / "train.zip").write_text("no zip")
-    argv = ["prepare.py", str(tmp_path / "train.zip"), "--output", str(tmp_path / "data")]
+    argv = ["data.py", str(tmp_path / "train.zip"), "--output", str(tmp_path / "data")]
     monkeypatch.setattr("sys.argv", argv)
     with pytest.raises(SystemExit) as stop:
         cli.run(lambda: prepare.main(prepare.parse()))

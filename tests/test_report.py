@@ -5,13 +5,11 @@ import re
 import shutil
 from pathlib import Path
 
-import cli
-import fingerprints
-import images
+from common import cli, fingerprints, images
 import pytest
-import records
+from common import records
 import report
-import tables
+from common import tables
 from conftest import ARTICLES, SMALL, example
 
 ROOT = Path(report.__file__).parent.parent

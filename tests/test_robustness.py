@@ -13,26 +13,23 @@ import sys
 import threading
 import zlib
 from io import BytesIO
-from pathlib import Path
 
 import best
 import bottleneck
-import files
+from common import files
 import h5py
-import images
+from common import images
 import numpy as np
-import parsers
+from common import parsers
 import predict
 import pytest
-import recipes
-import records
-import runs
+from common import networks, recipes, records, transform
 import scratch
-from cli import InputError
+from common.cli import InputError
 from conftest import SMALL, full_disk
 from PIL import Image
 
-SCRIPTS = Path(files.__file__).parent
+SCRIPTS = files.ROOT / "scripts"
 
 
 def encoded(picture, format, **options):
@@ -45,7 +42,7 @@ def encoded(picture, format, **options):
 def decode(content, size=(20, 30)):
     """The photo as the networks are given it."""
     options = {name: recipes.PREPROCESSING[name] for name in ("color_mode", "interpolation")}
-    return images.decode(content, size, **options, keep_aspect_ratio=False)
+    return transform.decode(content, size, **options, keep_aspect_ratio=False)
 
 
 def palette():
@@ -300,7 +297,7 @@ def test_a_record_that_does_not_fit_is_taken_back(tmp_path):
 
 
 @pytest.mark.parametrize("script", [scratch, best])
-@pytest.mark.parametrize("module, function", [(records, "append"), (runs, "save_model")])
+@pytest.mark.parametrize("module, function", [(records, "append"), (networks, "save_model")])
 def test_model_and_record_come_together(workplace, monkeypatch, script, module, function):
     """make, which looks for the model, starts the script again where the record failed, too."""
     model = workplace.weights / {scratch: "first_try.weights.h5", best: "best.weights.h5"}[script]
@@ -344,7 +341,10 @@ def test_a_full_disk_leaves_the_old_files_whole(workplace, script, options, room
 
 def test_two_runs_in_one_folder_do_not_meet(workplace):
     workplace.weights.mkdir()
-    code = "import sys, pathlib, folders; folders.lock(pathlib.Path(sys.argv[1])); input()"
+    code = (
+        "import sys, pathlib; from common import folders\n"
+        "folders.lock(pathlib.Path(sys.argv[1])); input()"
+    )
     other = subprocess.Popen(
         [sys.executable, "-c", code, workplace.weights],
         cwd=SCRIPTS,
@@ -363,7 +363,7 @@ def test_two_runs_in_one_folder_do_not_meet(workplace):
 
 def test_records_of_two_runs_do_not_mix(tmp_path):
     code = (
-        "import sys, records\n"
+        "import sys\nfrom common import records\n"
         "for n in range(100): records.append(sys.argv[1], {'run': sys.argv[2] * 5000})"
     )
     path = tmp_path / "runs.jsonl"
@@ -425,9 +425,9 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path, starter):
         done = records.read(folder / "runs.jsonl")
         assert [r["experiment"] for r in done] == ["scratch", "bottleneck", "finetune", "best"]
         assert not list(folder.glob(".partial-*"))
-        models = [predict.load(folder / name, "random") for name in parsers.BEST_FIRST]
+        models = [networks.load(folder / name, "random") for name in parsers.BEST_FIRST]
         photos = predict.find_photos([drawings / "validation"])
-        answers = [[a for _, a, _ in predict.predict(*model, photos)] for model in models]
+        answers = [[a for _, a, _ in networks.predict(*model, photos)] for model in models]
         rows = (folder / "answers.csv").read_text().splitlines()
         return [record["history"] for record in done], answers, rows
 

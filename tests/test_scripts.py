@@ -1,12 +1,13 @@
 """Every script from the command line: help, unknown options, drawings, preview, the table."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
-import cli
+from common import cli
 import draw
-import files
+from common import files
 import preview
 import pytest
 import report
@@ -33,7 +34,7 @@ def test_help_and_mistakes_are_answered_before_tensorflow_is_imported(script, tm
     shown = start(path, "--help", **options)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"usage: {script}.py" in shown.stdout
-    required = ["gone"] if script in ("draw", "evaluate", "predict", "preview", "prepare") else []
+    required = ["gone"] if script in ("draw", "evaluate", "predict", "preview", "data") else []
     refused = start(path, *required, "--epoch5", **options)
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
@@ -42,6 +43,20 @@ def test_help_and_mistakes_are_answered_before_tensorflow_is_imported(script, tm
         missing = start(path, *(required or ["--data", "gone"]), **options)
         assert missing.returncode == 2, missing.stderr
         assert len(missing.stderr.splitlines()) == 1 and "gone: " in missing.stderr
+
+
+def imported(path):
+    """The names of the modules that a file imports anywhere."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "scripts").rglob("*.py")), ids=lambda p: p.stem)
+def test_nothing_imports_a_script(path):
+    assert not set(imported(path)) & {other.stem for other in (ROOT / "scripts").glob("*.py")}
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "1.5", "many", "", "٣", str(2**32)])

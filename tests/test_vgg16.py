@@ -2,12 +2,12 @@
 
 import os
 
-import folders
+from common import folders
 import h5py
 import keras
 import pytest
-import vgg16
-from cli import InputError
+from common import vgg16
+from common.cli import InputError
 
 SIZE = (48, 48)
 

@@ -1,4 +1,4 @@
-"""VGG16's convolutional base: where its weights come from, and whether they are the right ones.
+"""VGG16's convolutional base, the right weights for it, and the classifier on top of it.
 
 Source of the network: Simonyan and Zisserman, "Very Deep Convolutional Networks
 for Large-Scale Image Recognition" (2014), arXiv 1409.1556.
@@ -11,9 +11,10 @@ import warnings
 from pathlib import Path
 
 import keras
+from keras import layers
 
-import folders
-from cli import InputError
+from common import folders, images
+from common.cli import InputError
 
 # SHA-256 over the 26 ImageNet tensors behind the README's numbers, see digest().
 IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
@@ -108,6 +109,21 @@ def _random_base(input_shape):
             kernel, _ = layer.weights
             kernel.assign(keras.initializers.HeNormal(seed=seed)(kernel.shape))
     return base
+
+
+def build_top_model(input_shape, dropout, classes=2):
+    """The classifier on top of the features: 256 dense units, dropout, one sigmoid unit.
+
+    For more than two classes, a softmax unit each.
+    """
+    units, activation = images.output(classes)
+    model = keras.Sequential()
+    model.add(keras.Input(input_shape))
+    model.add(layers.Flatten())
+    model.add(layers.Dense(256, activation="relu"))
+    model.add(layers.Dropout(dropout))
+    model.add(layers.Dense(units, activation=activation, dtype="float32"))
+    return model
 
 
 def digest(base):

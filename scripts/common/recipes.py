@@ -12,13 +12,13 @@ ARTICLE = {"scratch": (0.79, 0.81), "bottleneck": (0.90, 0.91), "finetune": (0.9
 EPOCHS, BATCH_SIZE = 50, 32
 
 CHANGES = {
-    # of the augmentation, see images.ImageDataGenerator
+    # of the augmentation, see transform.ImageDataGenerator
     "shear": "its unit: radians, and degrees since Keras 2.1.3 (keras PR 8868). On a picture "
     "150 pixels high, 0.2 moved a corner by 14.8 pixels; now it moves it by 0.26",
     "axes": "which axis of a picture comes first: rows, so that the shear moves rows; now columns",
     "centre": "the point that stays: half the size + 0.5; now half the size - 0.5",
     "interpolation": "the affine transform took the nearest pixel; now it interpolates",
-    # of the preprocessing, see images.decode()
+    # of the preprocessing, see transform.decode()
     "resizing": "Pillow's nearest neighbour: the pixel at the left of the place; now below it",
     # of the training, see keras2016.py
     "loss": "of clipped probabilities; now of what the sigmoid makes them from",
@@ -61,7 +61,7 @@ def preprocessing(recipe, name="rescaled"):
 
 
 def augmentation(recipe, shear_range, **ranges):
-    """Arguments of images.ImageDataGenerator for the article's augmentation constants.
+    """Arguments of transform.ImageDataGenerator for the article's augmentation constants.
 
     recipe: one of RECIPES. shear_range: the article's number, in the recipe's unit.
     ranges: those whose meaning has not changed: zoom_range, horizontal_flip, ...

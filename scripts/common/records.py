@@ -8,8 +8,8 @@ import json
 import os
 from pathlib import Path
 
-import fingerprints
-from cli import InputError
+from common import fingerprints
+from common.cli import InputError
 
 # What makes two runs the same setting, and what it means where a record, perhaps an old one,
 # does not say it.

@@ -2,7 +2,6 @@
 
 import hashlib
 import importlib.metadata
-import io
 import json
 import os
 import platform
@@ -15,16 +14,12 @@ import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import tensorflow as tf
 
-import distribution
-import files
-import folders
-import records
-from cli import InputError
+from common import distribution, files, networks, records
+from common.cli import InputError
 
 PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pillow", "h5py")
 
@@ -182,9 +177,9 @@ class Run(keras.callbacks.Callback):
         if self.model.compiled:  # else it takes one step, and is trained again
             epoch = len(self.state["seconds_per_epoch"])
             self.state["weights"] = f"epoch-{epoch}.weights.h5"
-            memory = _InMemory()
+            memory = networks.InMemory()
             self.model.save_weights(memory)  # with the optimizer's state
-            _write(self.checkpoint / self.state["weights"], memory)
+            networks.write(self.checkpoint / self.state["weights"], memory)
         files.write_json(self.checkpoint / "state.json", self.state)
         if previous:
             (self.checkpoint / previous).unlink(missing_ok=True)
@@ -222,7 +217,7 @@ class Run(keras.callbacks.Callback):
         }
         if record["run"] not in {old["run"] for old in records.read(self.records)}:
             records.append(self.records, record)
-        save_model(model or self.model, self.weights_folder / name, record)
+        networks.save_model(model or self.model, self.weights_folder / name, record)
         (self.checkpoint / "state.json").unlink()  # first: without its weights it would start anew
         shutil.rmtree(self.checkpoint)
         majority = ""
@@ -239,53 +234,6 @@ class Run(keras.callbacks.Callback):
             f"{majority}\n"
             f"Model: {_short(self.weights_folder / name)}   Record: {_short(self.records)}"
         )
-
-
-def save_model(model, path, record):
-    """Save weights with all that it takes to use them, as two texts in the same HDF5 file.
-
-    `about/architecture` is the model's to_json(), uncompiled; `about/record` is the run's record,
-    whose `class_indices`, `image_size` and `preprocessing` tell how to feed the model
-    and how to read its answer. They are data sets because attributes end at 64 KiB.
-    """
-    memory = _InMemory()
-    model.save_weights(memory)
-    with h5py.File(memory, "r+") as file:
-        architecture = json.loads(model.to_json())
-        architecture.pop("compile_config", None)  # of the training, which is over
-        file["about/architecture"] = json.dumps(architecture)
-        file["about/record"] = json.dumps(record)
-    _write(path, memory)
-
-
-class _InMemory(io.BytesIO):
-    """A weights file that is not on a disk yet.
-
-    Where a disk is full, HDF5 doesn't only fail but crashes the process later, when the file
-    that it could not finish is released. So a whole file is made here and then written.
-    """
-
-    def __str__(self):
-        return "memory.weights.h5"  # Keras insists on the ending
-
-
-def _write(path, memory):
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(memory.getbuffer())
-
-
-def read_model_record(path, remedy):
-    """The record that save_model() stored with a model's weights.
-
-    remedy: what to do, for the InputError if there is no such file.
-    """
-    if not Path(path).exists():
-        raise InputError(f"{path}: no such file; {remedy}")
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file["about/record"][()])
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a model of this repository; {remedy}") from error
 
 
 def _number(value):
@@ -315,7 +263,7 @@ def commit():
     try:
         commit, changes = (
             subprocess.run(
-                ["git", "-C", folders.ROOT, *command], capture_output=True, text=True, check=True
+                ["git", "-C", files.ROOT, *command], capture_output=True, text=True, check=True
             ).stdout.strip()
             for command in (
                 ["rev-parse", "--short=12", "HEAD"],

@@ -8,8 +8,8 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 from PIL import Image
 
-import files
-from recipes import ARTICLE
+from common import files
+from common.recipes import ARTICLE
 
 # Legible on white and on GitHub's dark grey; the three experiments' colours by Okabe and Ito,
 # whom also the colour-blind can tell apart.

@@ -14,8 +14,10 @@ from pathlib import Path
 from PIL import Image
 from tqdm import tqdm
 
-from cli import InputError
+from common.cli import InputError
 
+
+ROOT = Path(__file__).resolve().parents[2]  # of the repository
 
 # Of the photos that Keras's flow_from_directory finds.
 PHOTO_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")

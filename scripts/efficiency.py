@@ -12,9 +12,7 @@ Interrupted, it goes on where it was when started again.
 import shutil
 from pathlib import Path
 
-import cli
-import folders
-import parsers
+from common import cli, folders, parsers
 
 # The experiments, and whose features of VGG16 they train on.
 EXPERIMENTS = {"best": "pooled_features", "bottleneck": "bottleneck_features", "scratch": None}
@@ -40,22 +38,15 @@ def parse(argv=None):
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
     arguments = cli.run(parse)
 
-import backend  # noqa: F401  first, it sets Keras up
+from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
-import best
-import crossval
-import images
-import records
-import runs
-import tables
-import vgg16
-from bottleneck import read_source, store_features
-from cli import InputError
+from common import features, images, kernel, parts, records, runs, tables, vgg16
+from common.cli import InputError
 
 
 def draw(generator, photos_per_class, seed):
-    """That many photos of each class, {class: [(name, path), ...]}, as crossval.link() takes.
+    """That many photos of each class, {class: [(name, path), ...]}, as parts.link() takes.
 
     The same seed draws more photos by adding to the fewer.
     """
@@ -68,45 +59,45 @@ def draw(generator, photos_per_class, seed):
                 f"{generator.directory}: {len(members)} photos of {name}, "
                 f"where {photos_per_class} are to be drawn"
             )
-        drawn[name] = crossval.named(generator, members[:photos_per_class])
+        drawn[name] = parts.named(generator, members[:photos_per_class])
     return drawn
 
 
-def hand_over_features(features, weights, folder, generators, everything, photos):
+def hand_over_features(name, weights, folder, generators, everything, photos):
     """Put the drawn photos' rows of all photos' features where the experiment looks for them.
 
-    features: the files' name but for their split. weights: the folder with those of all
+    name: the files' name but for their split. weights: the folder with those of all
     photos. folder: the experiment's, with the drawn photos in data/. generators, everything:
     {split: ...} of all photos, and what images.describe() says of these. photos: what it will
     say of those drawn. The experiment checks, as always, that the features are what it needs,
     and makes them itself if not.
     """
     for split, generator in generators.items():
-        path = weights / f"{features}_{split}.npy"
-        source = read_source(path)
+        path = weights / f"{name}_{split}.npy"
+        source = features.read_source(path)
         if source is None or source["photos"] != everything[split]:
             continue
         number = {Path(path).resolve(): n for n, path in enumerate(generator.filepaths)}
-        drawn = images.in_order_generator(folder / "data" / split, crossval.ANY_SIZE, 1)
+        drawn = images.in_order_generator(folder / "data" / split, parts.ANY_SIZE, 1)
         rows = [number[Path(path).resolve()] for path in drawn.filepaths]
         source["photos"] = photos[split]
-        store_features(folder / path.name, np.load(path)[rows], source)
+        features.store_features(folder / path.name, np.load(path)[rows], source)
 
 
 def main(arguments):
     """Run the script with the options that parse() returned."""
     path = arguments.weights / "label_efficiency.jsonl"
     generators = {
-        split: images.in_order_generator(arguments.photos / split, crossval.ANY_SIZE, 1)
+        split: images.in_order_generator(arguments.photos / split, parts.ANY_SIZE, 1)
         for split in ("train", "validation")
     }
     train, validation = generators.values()
     everything = images.describe(train, validation)
     vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
-    base = vgg16.convolutional_base(vgg16_weights, crossval.ANY_SIZE)
+    base = vgg16.convolutional_base(vgg16_weights, parts.ANY_SIZE)
     vgg16_description = vgg16.describe(base, vgg16_weights)
     tested = {
-        name: crossval.named(validation, np.flatnonzero(validation.classes == number))
+        name: parts.named(validation, np.flatnonzero(validation.classes == number))
         for name, number in validation.class_indices.items()
     }
     draw(train, max(PHOTOS_PER_CLASS), arguments.seed)  # too few are better noticed now
@@ -118,7 +109,7 @@ def main(arguments):
     done = []
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
         for photos_per_class in PHOTOS_PER_CLASS:
-            for experiment, features in EXPERIMENTS.items():
+            for experiment, stored in EXPERIMENTS.items():
                 what = {
                     "experiment": experiment,
                     "photos_per_class": photos_per_class,
@@ -129,11 +120,11 @@ def main(arguments):
                 }
                 if experiment == "best":
                     what |= {
-                        "image_size": list(best.IMAGE_SIZE),
-                        "preprocessing": best.PREPROCESSING,
-                        "pooled_layers": list(best.POOLED_LAYERS),
-                        "gamma": best.GAMMA,
-                        "ridge": best.RIDGE,
+                        "image_size": list(kernel.IMAGE_SIZE),
+                        "preprocessing": kernel.PREPROCESSING,
+                        "pooled_layers": list(kernel.POOLED_LAYERS),
+                        "gamma": kernel.GAMMA,
+                        "ridge": kernel.RIDGE,
                     }
                 else:
                     what |= {
@@ -150,17 +141,17 @@ def main(arguments):
                     # photos' features.
                     folder = arguments.weights / "label_efficiency" / experiment
                     photos = draw(train, photos_per_class, seed)
-                    crossval.link([photos, tested], 1, folder / "data")
-                    if features:
+                    parts.link([photos, tested], 1, folder / "data")
+                    if stored:
                         hand_over_features(
-                            features,
+                            stored,
                             arguments.weights,
                             folder,
                             generators,
                             everything,
-                            crossval.describe([photos, tested], 1, digests),
+                            parts.describe([photos, tested], 1, digests),
                         )
-                    earlier = [crossval.run_scripts(arguments, experiment, folder, seed) | what]
+                    earlier = [parts.run_scripts(arguments, experiment, folder, seed) | what]
                     records.append(path, earlier[0])
                 done.append(earlier[-1])
     shutil.rmtree(arguments.weights / "label_efficiency", ignore_errors=True)

@@ -15,11 +15,10 @@ import shutil
 import sys
 from pathlib import Path
 
-import files
-from cli import InputError
+from common import files
+from common.cli import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA, WEIGHTS = ROOT / "data", ROOT / "weights"  # of the article's photos
+DATA, WEIGHTS = files.ROOT / "data", files.ROOT / "weights"  # of the article's photos
 NOTE = "photos.txt"  # in a folder of weights: the path of the photos
 
 VALIDATION_SHARE = 0.2  # of the photos of each class, where the folder does not say which
@@ -161,7 +160,7 @@ def divide(data, folder):
     photos added later move few others. An earlier division of the same photos stays. Raises
     InputError for a class too small for it.
     """
-    import fingerprints  # not above: SciPy takes its time
+    from common import fingerprints  # not above: SciPy takes its time
 
     classes = files.class_folders(data)
     if len(classes) < 2:

@@ -22,9 +22,10 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm import tqdm
 
-ROOT = Path(__file__).resolve().parent.parent
-MANIFEST = ROOT / "data" / "manifest.sha256"
-FINGERPRINTS = ROOT / "data" / "manifest.phash"
+from common import files
+
+MANIFEST = files.ROOT / "data" / "manifest.sha256"
+FINGERPRINTS = files.ROOT / "data" / "manifest.phash"
 
 SIDE, COEFFICIENTS = 32, 16  # pixels of the small picture; frequencies of each axis
 # Bits in which one picture's fingerprints may differ. Of the article's 2,800 photos, none

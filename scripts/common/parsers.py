@@ -4,10 +4,8 @@ Scripts parse their command line before they import TensorFlow, so that --help a
 are answered at once.
 """
 
-import cli
-import folders
-import recipes
-from cli import InputError
+from common import cli, folders, recipes
+from common.cli import InputError
 
 BEST_FIRST = (  # which model is taken if none is named: by the accuracies in the README
     "best.weights.h5",

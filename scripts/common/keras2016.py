@@ -1,13 +1,13 @@
 """What Keras 1.0.4 of June 2016 computed in another way than today's Keras: RMSprop and the loss.
 
 Source: optimizers.py, objectives.py and backend/theano_backend.py of keras-team/keras, tag
-1.0.4. What has changed about the photos is in images.py.
+1.0.4. What has changed about the photos is in transform.py.
 """
 
 import keras
 from keras import ops
 
-import recipes
+from common import recipes
 
 EPSILON = 1e-7  # Keras 1.0.4's, written 10e-8
 
@@ -26,6 +26,9 @@ class RMSprop(keras.optimizers.RMSprop):
         self.assign(average, self.rho * average + (1 - self.rho) * ops.square(gradient))
         step = rate * gradient / (ops.sqrt(average) + self.epsilon)
         self.assign_sub(variable, step)
+
+
+RMSprop.__module__ = "keras2016"  # as in the digests of the models in earlier records
 
 
 def _clipped(probabilities):

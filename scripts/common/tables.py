@@ -12,11 +12,10 @@ import warnings
 
 from scipy.stats import binomtest, t, ttest_ind
 
-import cli
-import records
-from cli import InputError
-from recipes import ARTICLE, BATCH_SIZE, EPOCHS
-from records import approaches, classifier_epochs, fed_as_trained, precision
+from common import cli, records
+from common.cli import InputError
+from common.recipes import ARTICLE, BATCH_SIZE, EPOCHS
+from common.records import approaches, classifier_epochs, fed_as_trained, precision
 
 PHOTOS = 2000  # the article's, to train on
 FEW_CLASSES = 5  # are named in the table, of more the number
@@ -352,7 +351,7 @@ def choice_table(choice):
 
 
 def by_photos(drawn, whole=()):
-    """{experiment: {photos a class: runs}} of label_efficiency.py, both in rising order.
+    """{experiment: {photos a class: runs}} of efficiency.py, both in rising order.
 
     whole: the runs with all the photos.
     """
@@ -371,7 +370,7 @@ def by_photos(drawn, whole=()):
 
 
 def fewer_photos(drawn, runs, articles):
-    """by_photos() of label_efficiency.py's runs that are as the article's, with those of all.
+    """by_photos() of efficiency.py's runs that are as the article's, with those of all.
 
     Of the recipe that there are most runs of; best is of none.
     """

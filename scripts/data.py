@@ -28,16 +28,13 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from tqdm import tqdm
 
-import cli
-import files
-import fingerprints
-from cli import InputError
+from common import cli, files, fingerprints
+from common.cli import InputError
 
-ROOT = Path(__file__).resolve().parent.parent
 
 # The address behind https://www.microsoft.com/en-us/download/details.aspx?id=54765
 MICROSOFT = (
@@ -392,7 +389,7 @@ def parse(argv=None):
     parser.add_argument(
         "--output",
         type=cli.path,
-        default=ROOT / "data",
+        default=files.ROOT / "data",
         metavar="FOLDER",
         help="folder to fill (default: data)",
     )

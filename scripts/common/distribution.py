@@ -11,8 +11,8 @@ import os
 
 import tensorflow as tf
 
-import folders
-from cli import InputError
+from common import folders
+from common.cli import InputError
 
 
 class _ForKeras:

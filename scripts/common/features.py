@@ -1,0 +1,60 @@
+"""Features that are stored with what they were made from, and batches of them."""
+
+import json
+
+import numpy as np
+from tensorflow.keras.preprocessing.image import Iterator
+
+from common import files, runs
+
+
+def save_bottleneck_features(base, generator, path, source):
+    """Store base.predict() of the generator's photos, in order, unless `path` has it already.
+
+    path: the .npy file, float32 of shape (photos, *base.output_shape[1:]).
+    source: what the features depend on; stored beside them in a .json file with the
+        digest of the .npy file, so that neither a stale file nor a mixed pair is used.
+    Returns the features.
+    """
+    if read_source(path) == source:
+        print(f"Using the features in {path.name}.")
+        return np.load(path)
+    features = base.predict(generator, verbose=runs.VERBOSE).astype("float32", copy=False)
+    store_features(path, features, source)
+    return features
+
+
+def store_features(path, features, source):
+    """Write a features' file and its source, see save_bottleneck_features()."""
+    with files.replacing(path) as temporary, open(temporary, "wb") as file:
+        # as np.save() does it, which does not notice where the last 4 KiB find a full disk
+        header = np.lib.format.header_data_from_array_1_0(features)
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(np.ascontiguousarray(features).data)
+    files.write_json(path.with_suffix(".json"), {**source, "sha256": files.sha256(path)})
+
+
+def read_source(path):
+    """What the features in `path` were made from, or None if they aren't there and whole."""
+    try:
+        source = json.loads(path.with_suffix(".json").read_text())
+        intact = source.pop("sha256") == files.sha256(path)
+    except (OSError, ValueError, KeyError):
+        return None
+    return source if intact else None
+
+
+class ArrayIterator(Iterator):
+    """Shuffled batches of arrays in memory, as flow_from_directory makes them of photos.
+
+    Handing the arrays to fit() would do, but for a resumed training: fit()
+    shuffles them with a state that can't be saved, while an Iterator draws each
+    epoch's order from NumPy's generator, which runs.Run seeds anew each epoch.
+    """
+
+    def __init__(self, x, y, batch_size):
+        super().__init__(len(x), batch_size, shuffle=True, seed=None)
+        self.x, self.y = x, y
+
+    def _get_batches_of_transformed_samples(self, index_array):
+        return self.x[index_array], self.y[index_array]
