@@ -264,7 +264,7 @@ app: $(APP)
 	@$(RUN) scripts/app.py $(use) --port "$$PORT"
 
 bench: $(READY) | $(VENV)
-	$(RUN) scripts/bench.py --data "$$DATA" $(precision) $(vgg16)
+	$(RUN) scripts/bench.py --data "$$DATA" $(precision) $(vgg16) --output "$$WEIGHTS/bench.json"
 
 # An epoch of fine-tuning shows what there is to see, and is most of the time without bfloat16.
 # The demo has a folder of its own and starts from nothing each time. Without VGG16's
@@ -290,6 +290,6 @@ test: $(VENV)
 	$(RUN) -m pytest
 
 clean:
-	find weights -mindepth 1 ! -type d ! -name README.md ! -name '*.jsonl' ! -name choice.json ! -name bench.json -delete
+	find weights -mindepth 1 ! -type d ! -name README.md ! -name photos.txt ! -name '*.jsonl' ! -name choice.json ! -name bench.json -delete
 	find weights -mindepth 1 -type d -empty -delete
 	rm -rf demo preview .partial-* .made .pytest_cache .ruff_cache scripts/__pycache__ scripts/common/__pycache__ tests/__pycache__

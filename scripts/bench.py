@@ -28,7 +28,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from common import cli, files, tables
+from common import cli, files, fingerprints, tables
 from common.cli import InputError
 
 
@@ -448,6 +448,12 @@ def main(arguments):
     )
     precision = about["precision"]
     about["data"] = str(arguments.data.resolve())  # an unfinished run's; not for the record
+    trained_on = [
+        (f"{name}/{path.name}", files.sha256(path))
+        for name, paths in photos["train"].items()
+        for path in paths
+    ]
+    about["photos_sha256"] = fingerprints.data_set_digest(*zip(*trained_on, strict=True))
     bench = {**about, "started": _now()}
     unfinished = arguments.output.with_name(f".partial-{arguments.output.name}")
     if unfinished.exists():

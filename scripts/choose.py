@@ -9,6 +9,7 @@ where it was when started again.
 """
 
 import itertools
+from datetime import UTC, datetime
 
 from common import cli, folders, parsers
 
@@ -139,6 +140,7 @@ def main(arguments):
         "seed": arguments.seed,
         **{name: source[name] for name in same},
         "commit": commit,
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
         "hardware": runs.hardware(),
         "choices": choices,
     }

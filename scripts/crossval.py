@@ -47,7 +47,8 @@ from common import files, fingerprints, images, parts, records, runs, tables
 def divide(data, folds, seed):
     """The photos of each fold, {class: [(name, path), ...]}; a photo's name tells its split.
 
-    Raises InputError for what the experiments would refuse, and where a class is too small.
+    Photos of a class that show the same picture are in one fold. Raises InputError for what the
+    experiments would refuse, and where a class is too small.
     """
     photos = {}
     for split in "train", "validation":
@@ -62,10 +63,17 @@ def divide(data, folds, seed):
     for name, of_class in photos.items():
         if len(of_class) < folds:
             raise InputError(f"{data}: {len(of_class)} photos of {name} make no {folds} folds")
-        for fold, indices in zip(
-            divided, np.array_split(random.permutation(len(of_class)), folds), strict=True
-        ):
-            fold[name] = [of_class[index] for index in indices]
+        fold_of = np.empty(len(of_class), int)
+        shuffled = np.array_split(random.permutation(len(of_class)), folds)
+        for number, indices in enumerate(shuffled):
+            fold_of[indices] = number
+        prints = fingerprints.fingerprints([path for _, path in of_class])
+        _, first, group = np.unique(fingerprints.groups(prints), True, True)
+        fold_of = fold_of[first][group]
+        for number, fold in enumerate(divided):
+            fold[name] = [of_class[index] for index in np.flatnonzero(fold_of == number)]
+            if not fold[name]:
+                raise InputError(f"{data}: photos of {name} that differ make no {folds} folds")
     return divided
 
 
@@ -90,11 +98,15 @@ def main(arguments):
             "precision": arguments.precision or runs.fastest_precision(),
             "fold": number,
             "folds": arguments.folds,
-            "data": parts.describe(folds, number, digests),
             "all_photos_sha256": everything,
             "versions": runs.versions(),
         }
-        earlier = [r for r in records.read(path) if r.items() >= fold.items()]
+        photos = parts.describe(folds, number, digests)
+        earlier = [
+            record
+            for record in records.read(path)
+            if record.items() >= fold.items() and record["data"].items() >= photos.items()
+        ]
         if not earlier:
             print(f"\nFold {number + 1} of {arguments.folds}", flush=True)
             folder = place(arguments, number)

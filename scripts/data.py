@@ -232,11 +232,11 @@ def choose(source, inside, manifest):
 
 def compare(content, listed):
     """How a photo compares with the manifest's: "exact", "anew" (encoded anew), or None."""
-    digest, print_ = listed
+    digest, picture = listed
     if hashlib.sha256(content).hexdigest() == digest:
         return "exact"
-    alike = fingerprints.alike([fingerprints.fingerprint(content)], [print_])
-    return "anew" if len(alike) else None
+    same = fingerprints.alike([fingerprints.fingerprint(content)], [picture])
+    return "anew" if len(same) else None
 
 
 def search(photos, wanted, taken):

@@ -148,7 +148,9 @@ def check_top_model(path, top, arguments, precision, data):
     must be this run's; that its VGG16 is, too, can be said only once that is loaded.
     """
     expected = {
-        "photos": (top["data"], data),
+        "photos": tuple(
+            [of[split] for split in ("train", "validation")] for of in (top["data"], data)
+        ),
         "recipe": (top["recipe"], arguments.recipe),
         "image size": (tuple(top["image_size"]), IMAGE_SIZE),
         "preprocessing": (

@@ -160,6 +160,14 @@ def vgg16_for_theano(weights, folder, source):
     return file
 
 
+def is_whole(output):
+    """Whether train.py has written its result there."""
+    try:
+        return "history" in json.loads(output.read_text())
+    except (OSError, ValueError):
+        return False
+
+
 def main(arguments):
     """Run the script with the options that parse() returned."""
     set_up(arguments.python27)
@@ -193,7 +201,6 @@ def main(arguments):
                 continue
             of = hashlib.sha256((HERE / "train.py").read_bytes()).hexdigest()[:12]
             output = VENV / f"{experiment}-{seed}-{count}-{of}.json"
-            output.unlink(missing_ok=True)
             data, stored = arguments.data.resolve(), arguments.weights.resolve()
             source, rest = data, ()
             if experiment == "bottleneck":
@@ -201,7 +208,9 @@ def main(arguments):
             elif experiment != "scratch":
                 rest = (stored, vgg16_for_theano(arguments.vgg16_weights, stored, what))
             command = [VENV / "bin" / "python", HERE / "train.py", experiment, source]
-            call([*command, output, seed, count, *rest], environment())
+            if not is_whole(output):  # else it was not yet among the records
+                output.unlink(missing_ok=True)
+                call([*command, output, seed, count, *rest], environment())
             record = json.loads(output.read_text())
             history = record["history"]
             record |= what | {

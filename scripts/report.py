@@ -11,6 +11,7 @@ are filled anew, with their pictures.
 
 import json
 import re
+import subprocess
 
 from common import cli, files, fingerprints, folders, recipes, records, tables
 from common.cli import InputError
@@ -66,8 +67,7 @@ def main(arguments):
     """Run the script with the options that parse() returned."""
     own = arguments.weights or folders.default_weights(arguments.data)
     if arguments.publish:
-        take_over(own, arguments.results)
-        publish(arguments.results, arguments.readme, arguments.data)
+        publish(own, arguments.results, arguments.readme, arguments.data)
         return
     runs = records.read(own / "runs.jsonl")
     comparable = [run for run in runs if records.are_the_articles(run)]
@@ -77,7 +77,8 @@ def main(arguments):
         anew = [run for run in comparable if records.photos(run) == "encoded anew"]
         also = "; some of yours are on the same pictures encoded anew" if anew else ""
         print(f"Validation accuracy on the article's photos{also}:\n")
-        print(tables.beside_published(comparable, published))
+        # Of runs with the same seed, perhaps after a repair, one's last counts.
+        print(tables.beside_published(comparable[::-1], published))
         if not comparable:
             print(f"\n{own}: no runs yet; `make scratch` makes the first")
     if others:
@@ -88,41 +89,49 @@ def main(arguments):
 
 
 def take_over(own, results):
-    """Add a person's runs to the published ones; those that are not fit are named."""
+    """The published records of each file, and those of a person's that are to be added to them.
+
+    Returns {file's name: (published, added)}; names those that are not fit.
+    """
+    found = {}
     for name, photos in TAKEN_OVER.items():
-        published = records.read(results / name)
+        published, added = records.read(results / name), []
         for record in records.read(own / name):
-            if record in published:
-                continue
-            problem = unfit(record, photos, published)
-            if problem:
-                print(f"not taken over from {own / name}: {record.get('run')} ({problem})")
-            else:
-                records.append(results / name, record)
-                published.append(record)
-    for name in "choice.json", "bench.json":
-        if (own / name).exists():
-            take_over_json(own / name, results / name)
+            if record not in published:
+                problem = unfit(record, photos, published + added)
+                if problem:
+                    print(f"not taken over from {own / name}: {record.get('run')} ({problem})")
+                else:
+                    added.append(record)
+        found[name] = (published, added)
+    return found
 
 
 def unfit(record, photos, published):
     """Why a run can't be published, or None."""
     if photos is None:
-        everything = fingerprints.data_set_digest(*all_photos())
-        if record["all_photos_sha256"] != everything:
+        if record["all_photos_sha256"] != fingerprints.data_set_digest(*all_photos()):
             return "not on the article's photos"
-        names = ("experiment", "recipe", "epochs", "seed", "fold", "folds", "precision")
     elif not records.are_the_articles({"data": record[photos]}):
         return "not on the article's pictures"
-    else:
-        names = ("experiment", "seed", "epochs", "photos_per_class")
-    if (record["commit"] or "-dirty").endswith("-dirty"):
-        return "made by code that is in no commit"
+    if not is_committed(record["commit"]):
+        return "made by code that is in no commit of this repository"
+    # What tells one run of a setting from another. Of a part of the photos, the setting is too.
+    names = ("experiment", "epochs", "seed", "fold", "folds", "photos_per_class")
+    but = [] if photos == "data" else ["photos"]
     for other in published:
-        same = all(record.get(name) == other.get(name) for name in names)
-        if same and ("recipe" not in record or records.setting(record) == records.setting(other)):
+        if all(record.get(name) == other.get(name) for name in names) and (
+            "recipe" not in record
+            or records.setting(record, but=but) == records.setting(other, but=but)
+        ):
             return f"seed {record['seed']} of this setting is published already"
     return None
+
+
+def is_committed(commit):
+    """Whether code of that name is in this repository's history, whole and unchanged."""
+    command = ["git", "-C", files.ROOT, "merge-base", "--is-ancestor", commit or "", "HEAD"]
+    return not subprocess.run(command, capture_output=True).returncode
 
 
 def all_photos():
@@ -131,21 +140,43 @@ def all_photos():
     return list(manifest), [digest for digest, _ in manifest.values()]
 
 
-def take_over_json(own, published):
-    """Replace choice.json if it is of the article's photos; in bench.json, machines of a kind."""
-    found = json.loads(own.read_text())
-    if own.name == "bench.json":
-        kept = json.loads(published.read_text()) if published.exists() else []
-        by_kind = {tables.kind(entry): entry for entry in kept}
-        for entry in found:  # of which parts may have been measured again
-            old = by_kind.get(tables.kind(entry), {})
-            commits = {"commits": old.get("commits", {}) | entry["commits"]}
-            by_kind[tables.kind(entry)] = old | entry | commits
-        found = list(by_kind.values())
-    elif not is_the_articles_choice(found):
-        print(f"not taken over: {own} (not of the article's photos)")
-        return
-    files.write_json(published, found)
+def taken_over_json(own, published):
+    """What bench.json or choice.json is to be: the published one, with a person's newer figures."""
+    old, new = (read_json(path) for path in (published, own))
+    if new is None:
+        return old
+    if own.name == "choice.json":
+        problem = None if is_the_articles_choice(new) else "not of the article's photos"
+        commits = [new["commit"]]
+    else:
+        digest = fingerprints.manifest_digest(fingerprints.read_manifest(), "train")
+        commits = [commit for entry in new for commit in entry["commits"].values()]
+        there = any(entry.get("photos_sha256") != digest for entry in new)
+        problem = "not on the article's photos" if there else None
+    if not all(map(is_committed, commits)):
+        problem = "made by code that is in no commit of this repository"
+    if problem:
+        print(f"not taken over: {own} ({problem})")
+        return old
+    if own.name == "choice.json":
+        return max((e for e in (old, new) if e), key=lambda choice: choice.get("finished", ""))
+    by_kind = {tables.kind(entry): entry for entry in old or []}
+    for entry in new:  # of which parts may have been measured again
+        earlier = by_kind.get(tables.kind(entry), {})
+        if entry["started"] >= earlier.get("started", ""):
+            commits = {"commits": earlier.get("commits", {}) | entry["commits"]}
+            by_kind[tables.kind(entry)] = earlier | entry | commits
+    return list(by_kind.values())
+
+
+def read_json(path):
+    """What a file holds, or None if there is none. Raises InputError."""
+    try:
+        return json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise InputError(f"{path}: no JSON; repair or remove it") from error
 
 
 def is_the_articles_choice(choice):
@@ -162,51 +193,99 @@ def picture(name, text, folder=""):
     )
 
 
-def fill(path, sections):
-    """Replace the marked sections of a file; raises InputError for a mark that is not known.
+def with_pictures(sections, folder):
+    """The sections, those that have one with their picture above, and "curves" alone."""
+    pictures = {
+        "numbers": ("learning_curves", "Validation accuracy by epoch of the three experiments"),
+        "changes": ("changes", "Accuracy of each run, by what the article's constants mean"),
+        "fewer": ("label_efficiency", "Validation accuracy by training photos per class"),
+    }
+    html = {section: picture(*of, folder) for section, of in pictures.items()}
+    above = {section: f"{html[section]}\n\n{sections[section]}" for section in pictures}
+    return sections | above | {"curves": html["numbers"]}
 
-    sections: {name: Markdown}. Not every file has to have every section.
+
+def fill(path, sections):
+    """A file's text with its marked sections replaced.
+
+    sections: {name: Markdown}. Not every file has to have every section. Raises InputError
+    for a mark that is not known.
     """
+    if not path.exists():
+        raise InputError(f"{path}: no such file, and it is to be filled")
     text = path.read_text(encoding="utf-8")
     begin, end = "<!-- {}: written by make publish -->", "<!-- end of {} -->"
-    names = re.findall(begin.format(r"([\w ]+)"), text)
-    for name in names:
+    for name in re.findall(begin.format(r"([\w ]+)"), text):
         pattern = f"{re.escape(begin.format(name))}.*?{re.escape(end.format(name))}"
         if name not in sections or not re.search(pattern, text, re.DOTALL):
             raise InputError(f"{path}: the section {name} is not known, or has no end")
         whole = f"{begin.format(name)}\n{sections[name]}\n{end.format(name)}"
         text = re.sub(pattern, lambda _, whole=whole: whole, text, flags=re.DOTALL)
-    with files.replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return text
 
 
-def publish(results, readme, data):
-    """Fill README.md and results/README.md from the published records, and draw the pictures."""
+def publish(own, results, readme, data):
+    """Take a person's runs over, fill README.md and results/README.md, and draw the pictures.
+
+    All that may be wrong with the records is found before anything is written.
+    """
     from common import plots  # not above: matplotlib takes its time
 
-    manifest = fingerprints.read_manifest()
-    runs = records.read(results / "runs.jsonl")
+    folders.lock(results)
+    found = take_over(own, results)
+    runs, original, drawn, folds = (
+        published + added
+        for published, added in (
+            found[name]
+            for name in ("runs.jsonl", "original.jsonl", "label_efficiency.jsonl", "crossval.jsonl")
+        )
+    )
     strange = [run.get("run") for run in runs if not records.are_the_articles(run)]
     if strange or not runs:
         what = f"not on the article's pictures: {', '.join(strange)}" if runs else "no runs"
         raise InputError(f"{results / 'runs.jsonl'}: {what}")
     cells = tables.cells(runs)
-    original = tables.original_runs(records.read(results / "original.jsonl"))
+    original = tables.original_runs(original)
     everything = fingerprints.data_set_digest(*all_photos())
     crossval = [
         run
-        for run in records.read(results / "crossval.jsonl")
-        if run["all_photos_sha256"] == everything and run["epochs"] == recipes.EPOCHS
+        for run in folds
+        if run["all_photos_sha256"] == everything
+        and run["epochs"] == recipes.EPOCHS
+        and run.get("vgg16_weights", "imagenet") == "imagenet"
     ]
-    fewer = tables.fewer_photos(records.read(results / "label_efficiency.jsonl"), runs, cells)
-    hard = tables.hard_photos(cells, fingerprints.photo_names(manifest, "validation"))
+    fewer = tables.fewer_photos(drawn, runs, cells)
+    names = fingerprints.photo_names(fingerprints.read_manifest(), "validation")
+    hard = tables.hard_photos(cells, names)
     choice, bench = (
-        json.loads((results / name).read_text()) if (results / name).exists() else None
-        for name in ("choice.json", "bench.json")
+        taken_over_json(own / name, results / name) for name in ("choice.json", "bench.json")
     )
-    if choice and not is_the_articles_choice(choice):
-        raise InputError(f"{results / 'choice.json'}: not of the article's photos")
+    sections = {
+        "numbers": tables.headline(cells, original),
+        "original": tables.beside_the_original(cells, original),
+        "changes": tables.changes(cells),
+        "beyond": tables.beyond(runs, cells),
+        "approaches": tables.approaches_table(runs, cells),
+        "choice": tables.choice_table(choice) if choice else "Not made yet.",
+        "fewer": tables.label_efficiency_table(fewer),
+        "crossval": tables.crossvalidation(crossval),
+        "speed": tables.speed(bench) if bench else "Not measured yet.",
+        "settings": tables.every_setting(runs),
+        "runs": tables.every_run(runs),
+        "hard": tables.hard_photos_table(hard[:HARD_PHOTOS]),
+        "hard count": f"Of the 800 validation photos, {len(hard)} are got wrong by most runs.",
+    }
+    filled = {
+        path: fill(path, with_pictures(sections, folder))
+        for path, folder in ((readme, f"{results.name}/"), (results / "README.md", ""))
+    }
 
+    for name, (_, added) in found.items():
+        for record in added:
+            records.append(results / name, record)
+    for name, value in ("choice.json", choice), ("bench.json", bench):
+        if value:
+            files.write_json(results / name, value)
     of_2016 = {experiment: tables.of_2016(of_recipe) for experiment, of_recipe in cells.items()}
     plots.learning_curves(of_2016, results / "learning_curves")
     plots.changes(cells, tables.RECIPES | tables.VARIANTS, results / "changes")
@@ -214,34 +293,9 @@ def publish(results, readme, data):
     if hard and all((data / "validation" / name).exists() for name, _ in hard):
         plots.hard_photos(hard[:HARD_PHOTOS], data, results / "hard_photos.jpg")
 
-    for path, folder in (readme, f"{results.name}/"), (results / "README.md", ""):
-        if not path.exists():
-            raise InputError(f"{path}: no such file, and it is to be filled")
-        curves, costs, sizes = (
-            picture(name, text, folder)
-            for name, text in (
-                ("learning_curves", "Validation accuracy by epoch of the three experiments"),
-                ("changes", "Accuracy of each run, by what the article's constants mean"),
-                ("label_efficiency", "Validation accuracy by training photos per class"),
-            )
-        )
-        sections = {
-            "numbers": f"{curves}\n\n{tables.headline(cells, original)}",
-            "curves": curves,
-            "original": tables.beside_the_original(cells, original),
-            "changes": f"{costs}\n\n{tables.changes(cells)}",
-            "beyond": tables.beyond(runs, cells),
-            "approaches": tables.approaches_table(runs, cells),
-            "choice": tables.choice_table(choice) if choice else "Not made yet.",
-            "fewer": f"{sizes}\n\n{tables.label_efficiency_table(fewer)}",
-            "crossval": tables.crossvalidation(crossval),
-            "speed": tables.speed(bench) if bench else "Not measured yet.",
-            "settings": tables.every_setting(runs),
-            "runs": tables.every_run(runs),
-            "hard": tables.hard_photos_table(hard[:HARD_PHOTOS]),
-            "hard count": f"Of the 800 validation photos, {len(hard)} are got wrong by most runs.",
-        }
-        fill(path, sections)
+    for path, text in filled.items():
+        with files.replacing(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
     print(f"Filled in: {readme}, {results / 'README.md'}")
 
 

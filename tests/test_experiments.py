@@ -18,7 +18,7 @@ from common import recipes, records, runs
 import scratch
 from common import features, networks, vgg16
 from common.cli import InputError
-from conftest import SIZES, SMALL
+from conftest import SIZES, SMALL, example
 from PIL import Image
 
 EXPERIMENTS = [scratch, bottleneck, finetune]
@@ -375,21 +375,23 @@ def test_unwritable_folders_are_found_before_training(workplace, tmp_path):
 
 def test_a_broken_record_file_is_found_before_training(workplace):
     workplace.weights.mkdir()
-    (workplace.weights / "runs.jsonl").write_text('{"run": "a"}\n{"run": \n')
+    (workplace.weights / "runs.jsonl").write_text(
+        json.dumps(example("scratch", 0.8)) + '\n{"run": \n'
+    )
     assert "runs.jsonl, line 2: no record" in workplace.error(scratch)
 
 
 def test_a_record_is_whole_or_absent(tmp_path, monkeypatch):
     path = tmp_path / "runs.jsonl"
-    records.append(path, {"run": "a"})
+    records.append(path, example("scratch", 0.8))
 
     def full(_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(records.os, "fsync", full)
     with pytest.raises(InputError, match=r"runs\.jsonl: can't be written"):
-        records.append(path, {"run": "b"})
-    assert records.read(path) == [{"run": "a"}]
+        records.append(path, example("scratch", 0.7))
+    assert records.read(path) == [example("scratch", 0.8)]
 
 
 def test_no_git_is_no_obstacle(workplace, monkeypatch):

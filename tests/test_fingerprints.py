@@ -7,8 +7,6 @@ import shutil
 import draw
 from common import fingerprints, folders, images
 import numpy as np
-import pytest
-from common.cli import InputError
 from conftest import ARTICLES, MANIFEST
 from PIL import Image
 
@@ -107,6 +105,11 @@ def test_photos_are_the_articles_by_their_pictures(monkeypatch, data, capsys):
     assert look()["articles"] == {"train": 19, "validation": 12}
     assert "warning: 1 validation photos" in capsys.readouterr().err
     assert fingerprints.are_the_articles(look(), manifest) is None
+    for number in range(20):  # copies are not more of them
+        shutil.copy(data / "train/cats/cat.0.jpg", data / f"train/cats/{number}.jpg")
+    assert look()["articles"]["train"] == 19 < look()["train"]["photos"]
+    for number in range(20):
+        (data / f"train/cats/{number}.jpg").unlink()
     (data / "train/cats/another name.jpg").unlink()  # 19 of 20 are fewer than 99 %
     assert fingerprints.are_the_articles(look(), manifest) is None
     monkeypatch.setattr(fingerprints, "ENOUGH", 0.95)
@@ -144,15 +147,28 @@ def test_a_burst_of_shots_stays_on_one_side(tmp_path):
         assert len(list((tmp_path / "split/validation" / kind).iterdir())) == 5
 
 
-def test_a_class_of_one_picture_cant_be_divided(tmp_path):
+def test_a_class_of_one_picture_is_divided_with_a_warning(tmp_path, capsys):
     for kind in "cat", "dog":
         (tmp_path / kind).mkdir()
         for number in range(4):
             draw.drawing(kind, random.Random(number * (kind == "dog"))).save(
                 tmp_path / kind / f"{number}.png"
             )
-    with pytest.raises(InputError, match="cat: all 4 photos show nearly the same picture"):
-        folders.divide(tmp_path, tmp_path / "split")
+    folders.divide(tmp_path, tmp_path / "split")
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "cat: its 4 photos show nearly the same picture" in line
+    for kind in "cat", "dog":
+        assert len(list((tmp_path / "split/validation" / kind).iterdir())) == 1
+
+
+def test_plain_pictures_are_like_no_others(tmp_path):
+    for kind in "red", "blue":
+        (tmp_path / kind).mkdir()
+        for number in range(10):
+            Image.new("RGB", (40, 40), kind).save(tmp_path / kind / f"{number}.png")
+    assert fingerprints.fingerprint((tmp_path / "red/0.png").read_bytes()) is None
+    folders.divide(tmp_path, tmp_path / "split")
+    assert len(list((tmp_path / "split/validation").rglob("*.png"))) == 4
 
 
 def test_few_large_groups_are_divided_too(tmp_path):
@@ -162,6 +178,11 @@ def test_few_large_groups_are_divided_too(tmp_path):
     tested = folders._tested(tmp_path, names, groups)
     assert len([name for name in tested if name[0] == "a"]) == 3
     assert len([name for name in tested if name[0] == "b"]) == 1
+    # a small one that fits, and less than half of what is to be there
+    names, groups = [f"a/{n}.jpg" for n in range(100)], [0] * 60 + [1] * 39 + [2]
+    names, groups = [*names, *(f"b/{n}.jpg" for n in range(10))], [*groups, *range(3, 13)]
+    tested = folders._tested(tmp_path, names, groups)
+    assert len([name for name in tested if name[0] == "a"]) in (40, 61)
 
 
 def test_a_division_is_made_once_for_photos_that_look_the_same(tmp_path, monkeypatch):

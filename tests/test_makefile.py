@@ -353,6 +353,7 @@ def test_clean_keeps_photos_records_and_what_is_committed(make):
         "weights/runs.jsonl",
         "weights/bench.json",
         "weights/mine/runs.jsonl",
+        "weights/mine/photos.txt",
         "data/train/cats/cat.0.jpg",
         "data/photos.json",
     ]

@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 from common import cli, fingerprints, images
@@ -92,8 +93,8 @@ def test_runs_on_the_articles_pictures_are_compared_and_others_are_not(tmp_path,
     on_pictures, on_others = capsys.readouterr().out.split("on other pictures")
     rows = [[c.strip() for c in line.split("|")[1:-1]] for line in on_pictures.splitlines()]
     rows = {cells[0]: cells[1:] for cells in rows if cells}
-    anew = "scratch (1,999 photos encoded anew)"
-    nothing = "no published runs to compare with"
+    anew = "scratch (photos encoded anew)"
+    nothing = "no published runs, too few to compare with"
     there = "0.800 ± 0.010 (3)"
     assert rows[anew] == ["0.79–0.81", there, "0.800 (1)", "within what seeds give"]
     assert rows["scratch (as-printed)"] == ["0.79–0.81", "", "0.700 (1)", nothing]
@@ -107,6 +108,10 @@ def test_runs_on_the_articles_pictures_are_compared_and_others_are_not(tmp_path,
     assert tables.verdict([0.751], values) == "within what seeds give"
     assert tables.verdict([0.749], values).startswith("lower than 3 of 3 published runs: see")
     assert tables.verdict([0.8, 0.9], values).startswith("higher than 3 of 3 published runs")
+    # three runs that are alike by chance: 4.303 · 0.0025 · sqrt(1/3 + 1) is 0.0124
+    assert tables.verdict([0.92], [0.931] * 3) == "within what seeds give"
+    assert tables.verdict([0.918], [0.931] * 3).startswith("lower than 3 of 3")
+    assert tables.verdict([0.8], [0.91, 0.92]) == "two published runs, too few to compare with"
 
 
 def test_nothing_that_is_added_falsifies_what_is_published():
@@ -132,49 +137,120 @@ def test_nothing_that_is_added_falsifies_what_is_published():
 
 
 @pytest.mark.parametrize(
-    ("line", "message"),
+    ("spoil", "message"),
     [
-        (json.dumps(example("scratch", 0.5, colour="red")), "unknown fields colour"),
-        (json.dumps(example("scratch", 0.5) | {"val_accuracy": 0.9}), "not that of the last"),
-        (json.dumps(example("scratch", 0.5))[:-9], "no record"),
-        ("[]", "no record"),
+        (lambda line: line[:-9], "no record"),
+        (lambda line: "[]", "no record"),
+        (lambda line: "{}", "no record"),
+        (lambda line: line.replace("scratch", "scr\udcffatch"), "no record"),
+        (lambda line: line.replace('"seed": 0', '"seed": 0, "colour": "red"'), "fields colour"),
+        (lambda line: line.replace('"seed": 0', '"seed": "0"'), "must be whole numbers"),
+        (lambda line: line.replace('"scratch"', '"cooking"'), "unknown experiment cooking"),
+        (lambda line: line.replace('"faithful"', '"pancakes"'), "unknown recipe pancakes"),
+        (lambda line: line.replace('"val_accuracy": 0.8', '"val_accuracy": 0.9'), "not that of"),
+        (lambda line: line.replace('"history"', '"no history"'), "unknown fields no history"),
+        (lambda line: re.sub(r'"history": {.*?}', '"history": null', line), "no record"),
+        (
+            lambda line: re.sub(r'"val_accuracy": \[.*?\]', '"val_accuracy": []', line),
+            "not that of",
+        ),
+        (lambda line: re.sub(r"\[0.5, ", "[0.5, null, ", line), "no record"),
+        (lambda line: re.sub(r"\[0.5, ", "[0.5, 7, ", line), "an accuracy that is none"),
     ],
 )
-def test_a_line_that_is_no_record_is_refused_by_its_number(tmp_path, line, message):
+def test_a_line_that_is_no_record_is_refused_by_its_number(tmp_path, spoil, message):
     path = tmp_path / "runs.jsonl"
-    path.write_text(json.dumps(example("scratch", 0.8)) + "\n" + line)
+    line = json.dumps(example("scratch", 0.8))
+    spoilt = spoil(line)
+    assert spoilt != line
+    path.write_bytes(f"{line}\n{spoilt}".encode("utf-8", "surrogateescape"))
     with pytest.raises(cli.InputError, match=f"line 2: .*{message}"):
         records.read(path)
+    path.write_text(line)  # without the end of the line, as an editor may leave it
+    records.append(path, example("scratch", 0.7))
+    assert [record["val_accuracy"] for record in records.read(path)] == [0.8, 0.7]
 
 
-def test_only_fit_runs_are_published(tmp_path, capsys):
+HEAD = subprocess.run(
+    ["git", "-C", ROOT, "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True
+).stdout.strip()
+
+
+@pytest.mark.parametrize("file", ["runs.jsonl", "label_efficiency.jsonl", "crossval.jsonl"])
+def test_only_fit_runs_are_published(tmp_path, capsys, file):
+    def run(name, accuracy, seed=0, data=ARTICLES, **more):
+        if file == "label_efficiency.jsonl":
+            more |= {"photos_per_class": 25, "drawn_from": data}
+        elif file == "crossval.jsonl":
+            everything = fingerprints.data_set_digest(*report.all_photos())
+            everything = "x" if data is OTHERS else everything
+            more |= {"fold": seed, "folds": 5, "all_photos_sha256": everything}
+        return example(
+            "scratch", accuracy, seed, **{"commit": HEAD, **more, "run": name, "data": data}
+        )
+
     own, published = tmp_path / "weights", tmp_path / "results"
-    good = example("scratch", 0.8, 1, run="good")
-    write(published / "runs.jsonl", example("scratch", 0.81))
+    write(published / file, run("there", 0.81))
     write(
-        own / "runs.jsonl",
-        good,
-        example("scratch", 0.5, run="again"),
-        example("scratch", 0.5, 2, run="others", data=OTHERS),
-        example("scratch", 0.5, 3, run="changed", commit="0123456789ab-dirty"),
-        example("scratch", 0.5, 4, run="nowhere", commit=None),
-        example("scratch", 0.7, data=ANEW, run="anew"),
+        own / file,
+        run("there", 0.81),
+        run("good", 0.8, 1),
+        run("good again", 0.8, 1),
+        run("again", 0.5),
+        run("others", 0.5, 2, data=OTHERS),
+        run("changed", 0.5, 3, commit=f"{HEAD}-dirty"),
+        run("resumed", 0.5, 3, commit=f"{HEAD}, then {HEAD}-dirty"),
+        run("nowhere", 0.5, 4, commit=None),
+        run("elsewhere", 0.5, 4, commit="fffffffffff1"),
+        run("another Keras", 0.5, 0, model_sha256="x", versions={"keras": "9"}),
     )
-    for _ in range(2):
-        report.take_over(own, published)
-        assert [run.get("run") for run in records.read(published / "runs.jsonl")] == [
-            None,
-            "good",
-            "anew",
-        ]
+    _, added = report.take_over(own, published)[file]
+    assert [run["run"] for run in added] == ["good"]
     said = capsys.readouterr().out
+    nowhere = "made by code that is in no commit of this repository"
     for name, why in {
+        "good again": "seed 1 of this setting is published already",
         "again": "seed 0 of this setting is published already",
-        "others": "not on the article's pictures",
-        "changed": "made by code that is in no commit",
-        "nowhere": "made by code that is in no commit",
+        "another Keras": "seed 0 of this setting is published already",
+        "others": "not on the article's p",
+        "changed": nowhere,
+        "resumed": nowhere,
+        "nowhere": nowhere,
+        "elsewhere": nowhere,
     }.items():
-        assert f"{name} ({why})" in said
+        assert f": {name} ({why}" in said
+    assert records.read(published / file) == [run("there", 0.81)]  # nothing is written here
+
+
+@pytest.mark.parametrize("name", ["bench.json", "choice.json"])
+def test_only_fit_figures_are_published(tmp_path, name, capsys):
+    old = json.loads((ROOT / "results" / name).read_text())
+    digest = ARTICLES["train"]["sha256"]
+    (tmp_path / "old.json").write_text(json.dumps(old))
+
+    def taken_over(commit=HEAD, finished="2099", photos=digest):
+        new = json.loads(json.dumps(old))
+        if name == "bench.json":
+            new[0] |= {"commits": {"scratch": commit}, "started": finished, "scratch_ratio": 9}
+            new = [new[0] | {"photos_sha256": photos}]
+        else:
+            new |= {"commit": commit, "finished": finished, "choices": ["new"]}
+            new["photos"] = new["photos"] | {"sha256": photos}
+        (tmp_path / name).write_text(json.dumps(new))
+        found = report.taken_over_json(tmp_path / name, tmp_path / "old.json")
+        return (
+            found[0]["scratch_ratio"] == 9 if name == "bench.json" else found["choices"] == ["new"]
+        )
+
+    assert taken_over()
+    for unfit in {"commit": f"{HEAD}-dirty"}, {"commit": None}, {"photos": "x"}:
+        assert not taken_over(**unfit)
+        assert "not taken over: " in capsys.readouterr().out
+    if name == "bench.json":
+        assert not taken_over(finished="1999")
+    (tmp_path / name).write_text("[{")
+    with pytest.raises(cli.InputError, match=f"{name}: no JSON"):
+        report.taken_over_json(tmp_path / name, tmp_path / "old.json")
 
 
 def test_rows_name_all_machines_and_the_times_of_each():
@@ -266,8 +342,9 @@ def test_sections_are_filled_and_must_be_known(tmp_path):
     text = "a\n<!-- x y: written by make publish -->\nold\n<!-- end of x y -->\nb\n"
     path.write_text(text)
     for _ in range(2):
-        report.fill(path, {"x y": r"\1 new", "z": "not there"})
-        assert path.read_text() == text.replace("old", r"\1 new")
+        filled = report.fill(path, {"x y": r"\1 new", "z": "not there"})
+        assert filled == text.replace("old", r"\1 new")
+        path.write_text(filled)
     with pytest.raises(cli.InputError, match="section x y is not known"):
         report.fill(path, {"z": ""})
 
@@ -290,6 +367,31 @@ def committed(tmp_path):
     for path in (tmp_path / "results").glob("*.svg"):
         path.unlink()
     return tmp_path
+
+
+def test_make_publish_changes_nothing_if_a_new_run_does_not_fit_in(committed):
+    own = committed / "weights"
+    there = {path: path.read_bytes() for path in committed.rglob("*") if path.is_file()}
+    clashing = example("scratch", 0.5, 99, image_size=[160, 160], commit=HEAD, run="clashing")
+    clashing["precision"] = "mixed_bfloat16"
+    write(own / "runs.jsonl", clashing)
+    places = "--results", committed / "results", "--readme", committed / "README.md"
+    assert run("--publish", *places, "--weights", own) == 2
+    (own / "runs.jsonl").unlink()
+    (committed / "results/.lock").unlink()
+    assert {path: path.read_bytes() for path in committed.rglob("*") if path.is_file()} == there
+
+
+def test_make_publish_adds_a_run_and_brings_everything_up_to_date(committed):
+    own, results = committed / "weights", committed / "results"
+    new = json.loads((ROOT / "results/runs.jsonl").read_text().splitlines()[-1])
+    new |= {"seed": 99, "run": "new", "commit": HEAD}
+    write(own / "runs.jsonl", new)
+    places = "--results", results, "--readme", committed / "README.md", "--weights", own
+    for _ in range(2):
+        assert run("--publish", *places) == 0
+        assert [record["run"] for record in records.read(results / "runs.jsonl")].count("new") == 1
+    assert f"99: {new['val_accuracy']:.4f}" in (results / "README.md").read_text()
 
 
 def test_make_publish_brings_the_committed_figures_back(committed):

@@ -26,7 +26,7 @@ import pytest
 from common import networks, recipes, records, transform
 import scratch
 from common.cli import InputError
-from conftest import SMALL, full_disk
+from conftest import SMALL, full_disk, example
 from PIL import Image
 
 SCRIPTS = files.ROOT / "scripts"
@@ -290,10 +290,10 @@ def test_near_empty_classes_are_told(workplace, data):
 
 def test_a_record_that_does_not_fit_is_taken_back(tmp_path):
     path = tmp_path / "runs.jsonl"
-    records.append(path, {"run": "a"})
-    with full_disk(1000), pytest.raises(InputError, match=r"runs\.jsonl: can't be written"):
-        records.append(path, {"run": "b" * 2000})
-    assert records.read(path) == [{"run": "a"}]
+    records.append(path, example("scratch", 0.8))
+    with full_disk(4000), pytest.raises(InputError, match=r"runs\.jsonl: can't be written"):
+        records.append(path, example("scratch", 0.8, run="b" * 4000))
+    assert records.read(path) == [example("scratch", 0.8)]
 
 
 @pytest.mark.parametrize("script", [scratch, best])
@@ -364,7 +364,8 @@ def test_two_runs_in_one_folder_do_not_meet(workplace):
 def test_records_of_two_runs_do_not_mix(tmp_path):
     code = (
         "import sys\nfrom common import records\n"
-        "for n in range(100): records.append(sys.argv[1], {'run': sys.argv[2] * 5000})"
+        f"record = {example('scratch', 0.8)!r}\n"
+        "for n in range(100): records.append(sys.argv[1], record | {'run': sys.argv[2] * 5000})"
     )
     path = tmp_path / "runs.jsonl"
     writers = [
@@ -379,14 +380,14 @@ def test_records_of_two_runs_do_not_mix(tmp_path):
 def test_a_record_waits_for_another_writers(tmp_path):
     """If its disk is full, it takes back what it has written, and that has to be the last."""
     path = tmp_path / "runs.jsonl"
-    writer = threading.Thread(target=records.append, args=(path, {"run": "a"}))
+    writer = threading.Thread(target=records.append, args=(path, example("scratch", 0.8)))
     with open(path, "ab") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         writer.start()
         writer.join(0.3)
         assert writer.is_alive() and path.stat().st_size == 0
     writer.join(5)
-    assert records.read(path) == [{"run": "a"}]
+    assert records.read(path) == [example("scratch", 0.8)]
 
 
 def test_what_a_killed_run_was_writing_goes(workplace):

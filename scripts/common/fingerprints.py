@@ -32,25 +32,37 @@ SIDE, COEFFICIENTS = 32, 16  # pixels of the small picture; frequencies of each 
 # differs in more than 36 from itself at half to three halves of its size and JPEG quality 70
 # to 90, and no two different ones in fewer than 86.
 ALIKE = 50
+PLAIN = 2  # grey levels: with a smaller standard deviation, noise would decide
 ENOUGH = 0.99  # of the article's training photos; Microsoft's archive lacks one
 
 
 def fingerprint(content):
     """A picture's, from its file's bytes: uint8 of shape (32,), 256 bits.
 
-    Raises what Pillow raises.
+    None for one that can't be read, or of which there is too little to see.
     """
+    try:
+        small = _small(content)
+    except Exception:  # broken files make Pillow raise nearly anything
+        return None
+    if np.std(small) < PLAIN:
+        return None
+    waves = dctn(small, norm="ortho")[:COEFFICIENTS, :COEFFICIENTS]
+    return np.packbits(waves > np.median(waves))
+
+
+def _small(content):
+    """The picture's brightness, 0..255, float of shape (32, 32)."""
     with Image.open(io.BytesIO(content)) as picture:
         picture.draft("L", (2 * SIDE, 2 * SIDE))  # a JPEG is then decoded in a small size
         if picture.mode.startswith("I;16"):  # convert() would make it white
             picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
         small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    waves = dctn(np.asarray(small, float), norm="ortho")[:COEFFICIENTS, :COEFFICIENTS]
-    return np.packbits(waves > np.median(waves))
+    return np.asarray(small, float)
 
 
 def fingerprints(paths, digests=None):
-    """Each photo's fingerprint, as a list; None for one that can't be read.
+    """Each photo's fingerprint() as a list.
 
     digests: SHA-256 of the photos' bytes, if they are known: the article's need not be read.
     """
@@ -58,8 +70,8 @@ def fingerprints(paths, digests=None):
 
     def look(path, digest):
         try:
-            return known.get(digest) if digest in known else fingerprint(Path(path).read_bytes())
-        except Exception:  # broken files make Pillow raise nearly anything
+            return known[digest] if digest in known else fingerprint(Path(path).read_bytes())
+        except OSError:
             return None
 
     with ThreadPoolExecutor() as threads:
@@ -119,7 +131,8 @@ def describe(photos):
         same_class = [
             names[here].split("/")[0] == articles[there].split("/")[0] for here, there in pairs
         ]
-        counts[split] = len(np.unique(pairs[same_class, 0]))
+        # As many photos as show one of them, and no more than they show different ones.
+        counts[split] = min(len(np.unique(side)) for side in pairs[same_class].T)
     if any(counts.values()):
         description["articles"] = counts
     pairs = dict(alike(prints["validation"], prints["train"]))  # of several, one

@@ -220,7 +220,7 @@ def divide(data, folder):
 def _tested(data, names, groups):
     """The names to validate on: a fifth of each class, and whole groups of the same picture.
 
-    names: CLASS/photo. groups: each one's number. Raises InputError for a class of one picture.
+    names: CLASS/photo. groups: each one's number. Warns of a class of one picture.
     """
     members, count, room = {}, collections.Counter(), {}
     for name, group in sorted(zip(names, groups, strict=True)):
@@ -236,18 +236,23 @@ def _tested(data, names, groups):
         if all(taken[c] + wanted[c] <= room[c] for c in wanted):
             tested.update(group)
             taken += wanted
-    for of_class in room.keys() - taken.keys():  # no group was small enough
+    for of_class in sorted(room):  # where the groups are large: one that is too large, too
         for group in lots:
             wanted = collections.Counter(name.split("/")[0] for name in group)
-            if wanted[of_class] and all(taken[c] + wanted[c] < count[c] for c in wanted):
+            fits = all(taken[c] + wanted[c] < count[c] for c in wanted)
+            few = taken[of_class] < room[of_class] / 2
+            if few and wanted[of_class] and fits and tested.isdisjoint(group):
                 tested.update(group)
                 taken += wanted
-                break
-        else:
-            raise InputError(
-                f"{data / of_class}: all {count[of_class]} photos show nearly the same picture; "
-                "put some into train/CLASS/ and others into validation/CLASS/ by hand"
+        if not taken[of_class]:
+            print(
+                f"warning: {data / of_class}: its {count[of_class]} photos show nearly the same "
+                "picture; they are divided all the same, and inflate the result",
+                file=sys.stderr,
             )
+            of_it = sorted((name for name in names if name.split("/")[0] == of_class), key=_lot)
+            tested.update(of_it[: room[of_class]])
+            taken[of_class] = room[of_class]
     return tested
 
 

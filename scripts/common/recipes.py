@@ -37,6 +37,9 @@ RECIPES = {
     **{f"as-printed-{change}": {change} for change in CHANGES},
 }
 
+# Changes made alone to `constants`, which there are records of.
+EARLIER = {f"constants-as-printed-{change}" for change in ("shear", "interpolation", "epsilon")}
+
 # What the article's networks are fed with. Stored with the weights, so that a photo
 # can be prepared in the same way wherever they are used.
 PREPROCESSING = {

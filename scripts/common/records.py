@@ -6,10 +6,13 @@ All that reads or writes records goes through here.
 import fcntl
 import json
 import os
+import re
 from pathlib import Path
 
-from common import fingerprints
+from common import fingerprints, recipes
 from common.cli import InputError
+
+EXPERIMENTS = {*recipes.ARTICLE, "best", "step", "features"}  # the last two are original.py's
 
 # What makes two runs the same setting, and what it means where a record, perhaps an old one,
 # does not say it.
@@ -52,30 +55,43 @@ REST = {
 def read(path):
     """The records of a file, as a list of dicts in its order; none if there is no such file.
 
-    Raises InputError for a line that is no record: cut off, with a field that is not known
-    here, or with another result than its last epoch's.
+    Raises InputError for a line that is no record, see problem().
     """
     if not Path(path).exists():
         return []
     result = []
-    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(Path(path).read_bytes().splitlines(), 1):
         try:
-            record = json.loads(line)
-            unknown = record.keys() - SETTING.keys() - REST
-        except (ValueError, AttributeError) as error:
-            raise InputError(f"{path}, line {number}: no record; repair or remove it") from error
-        if unknown:
-            raise InputError(
-                f"{path}, line {number}: unknown fields {', '.join(sorted(unknown))}; of another "
-                "version of this repository? Update this one, or remove the line"
-            )
-        last = record.get("history", {}).get("val_accuracy", [record.get("val_accuracy")])[-1]
-        if record.get("val_accuracy") != last:
-            raise InputError(
-                f"{path}, line {number}: val_accuracy is not that of the last epoch; remove it"
-            )
-        result.append(record)
+            result.append(json.loads(line))
+            wrong = problem(result[-1])
+        except (ValueError, TypeError, AttributeError, LookupError):
+            wrong = "no record"
+        if wrong:
+            raise InputError(f"{path}, line {number}: {wrong}; repair or remove it")
     return result
+
+
+def problem(record):
+    """What keeps a record from being one, or None. May raise what odd values make Python raise."""
+    unknown = record.keys() - SETTING.keys() - REST
+    if unknown:
+        return f"unknown fields {', '.join(sorted(unknown))}, of another version perhaps"
+    if record["experiment"] not in EXPERIMENTS:
+        return f"unknown experiment {record['experiment']}"
+    if "recipe" in record and record["recipe"] not in {*recipes.RECIPES, *recipes.EARLIER, "best"}:
+        return f"unknown recipe {record['recipe']}"
+    if not all(type(record[name]) is int for name in ("seed", "epochs")):
+        return "seed and epochs must be whole numbers"
+    if not all(type(record["data"][s]["sha256"]) is str for s in ("train", "validation")):
+        return "no digests of its photos"
+    history = record["history"]
+    curve = history.get("val_accuracy", history.get("val_acc"))
+    if curve is not None:
+        if not all(0 <= value <= 1 for value in curve):
+            return "an accuracy that is none"
+        if len(curve) != record["epochs"] or record["val_accuracy"] != curve[-1]:
+            return "val_accuracy is not that of the last epoch"
+    return None
 
 
 def append(path, record):
@@ -84,10 +100,11 @@ def append(path, record):
     Raises InputError if it can't be written.
     """
     line = json.dumps(record).encode() + b"\n"
-    with open(path, "ab", buffering=0) as file:
+    with open(path, "a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
-        file.seek(0, os.SEEK_END)
-        end = file.tell()
+        end = file.seek(0, os.SEEK_END)
+        if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
+            line = b"\n" + line  # an editor's last line may have none
         try:
             while line:  # a full disk takes the first bytes and refuses the rest
                 line = line[file.write(line) :]
@@ -109,14 +126,16 @@ def are_the_articles(record):
     return isinstance(photos(record), str)
 
 
-def setting(record):
-    """All that makes two runs the same but for their seeds, as JSON text."""
+def setting(record, but=()):
+    """All that makes two runs the same but for their seeds, and for what is named, as JSON text."""
     values = {name: record.get(name, default) for name, default in SETTING.items()}
     optimizer = record.get("optimizer") or {}
     values["optimizer"] = {name: optimizer.get(name) for name in OPTIMIZER}
+    if optimizer:  # a process's second one is called rm_sprop_1
+        values["optimizer"]["name"] = re.sub(r"_\d+$", "", optimizer["name"])
     values["photos"] = photos(record)
     values["classifier_epochs"] = classifier_epochs(record)
-    return json.dumps(values, sort_keys=True)
+    return json.dumps(values | dict.fromkeys(but), sort_keys=True)
 
 
 def group(records):

@@ -144,6 +144,8 @@ class Run(keras.callbacks.Callback):
                 f"{self.checkpoint}: can't resume from there ({error}); delete that folder "
                 "to start the training again"
             ) from error
+        if state["commit"] != self.state["commit"]:
+            state["commit"] = f"{state['commit']}, then {self.state['commit']}"
         self.state = state
         print(f"Resuming after epoch {done} of {self.settings['epochs']}.")
         return done

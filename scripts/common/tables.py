@@ -19,6 +19,7 @@ from common.records import approaches, classifier_epochs, fed_as_trained, precis
 
 PHOTOS = 2000  # the article's, to train on
 FEW_CLASSES = 5  # are named in the table, of more the number
+PRECISIONS = ("mixed_bfloat16", "float32")  # the first that there are runs in
 HEADER = ("experiment", "article", "here", "95 %", "runs", "epochs", "in", "s/epoch", "on")
 
 RECIPES = {
@@ -44,7 +45,6 @@ VARIANTS = {
 # Recipes of 2016: what is compared with a run is of the same one.
 OF_2016 = ("faithful", "constants")
 LAST_FEW = 5  # epochs, whose mean is steadier than the last one
-HARD_PHOTOS = 20  # as many are shown of those that most runs get wrong
 
 
 def mean_and_spread(values):
@@ -93,7 +93,7 @@ def row(runs):
         notes.append(f"batches of {first['batch_size']}")
     classes, photos = list(first["class_indices"]), first["data"]["train"]["photos"]
     if records.photos(first) == "encoded anew":
-        notes.append(f"{photos:,} photos encoded anew")
+        notes.append("photos encoded anew")
     elif (classes, photos) != (["cats", "dogs"], PHOTOS):
         of = ", ".join(classes) if len(classes) <= FEW_CLASSES else f"{len(classes)} classes"
         notes.append(f"{photos:,} photos of {of}")
@@ -147,31 +147,26 @@ def is_whole(record):
 def cells(runs):
     """{experiment: {recipe or variant: runs}} of whole runs, as the article has them.
 
-    runs: of the article's pictures. In the precision that most of the faithful ones, or else
-    of all, were made in, and of the article's own files; the faithful ones that are not are
-    VARIANTS. Raises InputError if two settings claim one cell.
+    runs: of the article's pictures. In bfloat16 if there are such runs, else in float32, and of
+    the article's own files; the faithful ones that are not are VARIANTS. Raises InputError if
+    two settings claim one cell.
     """
     whole = [
         group
         for group in ordered(runs)
         if is_whole(group[0]) and not fed_as_trained(group[0]) and not approaches(group[0])
     ]
-    faithful = [group for group in whole if group[0]["recipe"] == "faithful"] or whole
-    count = collections.Counter()
-    for group in faithful:
-        count[precision(group[0])] += len(group)
+    common = min((precision(group[0]) for group in whole), key=PRECISIONS.index, default=None)
     result = {experiment: {} for experiment in ARTICLE}
     for group in whole:
         first = group[0]
-        anew = records.photos(first) == "encoded anew"
-        other_precision = precision(first) != count.most_common(1)[0][0]
-        name = first["recipe"]
-        if anew or other_precision:
-            if name != "faithful" or (anew and other_precision):
-                continue
-            name = "encoded anew" if anew else precision(first)
-            if name not in VARIANTS:
-                continue
+        names = [
+            *(["encoded anew"] if records.photos(first) == "encoded anew" else []),
+            *([precision(first)] if precision(first) != common else []),
+        ]
+        if names and (first["recipe"] != "faithful" or len(names) > 1):
+            continue  # every_setting() has a row for it
+        name = names[0] if names else first["recipe"]
         claimed = result[first["experiment"]]
         if name in claimed:
             raise InputError(
@@ -299,11 +294,14 @@ def crossvalidation(runs):
     head = ("experiment", "recipe", "in", "folds", "trained on", "tested on")
     rows = [(*head, "here", "95 % of all photos")]
     groups = {}
-    for record in runs:
-        names = ("experiment", "recipe", "epochs", "batch_size", "seed", "folds", "precision")
-        names += ("all_photos_sha256",)
-        groups.setdefault(tuple(record[name] for name in names), {})[record["fold"]] = record
-    for (experiment, recipe, *_, folds, in_precision, _), runs in groups.items():
+    for run in runs:
+        key = (records.setting(run, but=["photos"]), run["seed"], run["folds"])
+        key = (*key, run["all_photos_sha256"])
+        groups.setdefault(key, {}).setdefault(run["fold"], run)
+    for runs in groups.values():
+        first = next(iter(runs.values()))
+        experiment, recipe, folds = first["experiment"], first["recipe"], first["folds"]
+        in_precision = precision(first)
         accuracies = [run["val_accuracy"] for run in runs.values()]
         trained, tested = (
             [run["data"][split]["photos"] for run in runs.values()]
@@ -356,12 +354,18 @@ def by_photos(drawn, whole=()):
     whole: the runs with all the photos.
     """
     result = {experiment: {} for experiment in ("scratch", "bottleneck", "best")}
-    for record in drawn:
-        runs = result[record["experiment"]].setdefault(record["photos_per_class"], {})
-        runs[record["seed"]] = record
-    for record in whole:
-        photos = record["data"]["train"]["photos"] // 2
-        result[record["experiment"]].setdefault(photos, {})[record["seed"]] = record
+    sizes = [(run, run["photos_per_class"]) for run in drawn]
+    sizes += [(run, run["data"]["train"]["photos"] // 2) for run in whole]
+    for run, photos in sizes:
+        runs = result[run["experiment"]].setdefault(photos, {})
+        first = next(iter(runs.values()), run)
+        some, other = (records.setting(r, but=["photos"]) for r in (first, run))
+        if some != other:
+            raise InputError(
+                f"two settings claim to be {run['experiment']} with {photos} photos per class; "
+                f"they differ in {records.difference(first, run)}; remove one from the records"
+            )
+        runs.setdefault(run["seed"], run)
     return {
         experiment: {photos: list(runs.values()) for photos, runs in sorted(sizes.items())}
         for experiment, sizes in result.items()
@@ -450,7 +454,7 @@ def of_2016(recipes):
 
 
 def precisions(articles):
-    """The precision of as_the_article()'s runs, which what is compared with them must share."""
+    """The precision of cells()'s runs, which what is compared with them must share."""
     return {
         precision(runs[0])
         for recipes in articles.values()
@@ -465,6 +469,7 @@ def best_runs(ours, articles):
         runs
         for runs in ordered(ours)
         if runs[0]["experiment"] == "best"
+        and records.photos(runs[0]) == "exactly"
         and runs[0]["vgg16_weights"] == "imagenet"
         and precision(runs[0]) in precisions(articles)
     ]
@@ -478,6 +483,7 @@ def beyond(ours, articles):
         runs
         for runs in ordered(ours)
         if runs[0]["experiment"] in ("bottleneck", "finetune")
+        and records.photos(runs[0]) == "exactly"
         and is_whole(runs[0])
         and runs[0]["recipe"] in OF_2016
         and precision(runs[0]) in precisions(articles)
@@ -507,7 +513,7 @@ def approaches_table(ours, articles):
     """Markdown table: fine-tuning with the article's approaches, and fed as VGG16 was trained.
 
     Such runs may have fewer epochs than the article's; beside each stand the runs of the same
-    recipe without it as they were after as many. None if there are no such runs.
+    recipe without it as they were after as many.
     """
     rows = []
     for runs in ordered(ours):
@@ -515,6 +521,7 @@ def approaches_table(ours, articles):
         without = articles["finetune"].get(first["recipe"], [])
         if (
             first["experiment"] != "finetune"
+            or records.photos(first) != "exactly"
             or not (approaches(first) or fed_as_trained(first))
             or not is_whole(first | {"epochs": EPOCHS})
             or first["recipe"] not in OF_2016
@@ -541,7 +548,7 @@ def approaches_table(ours, articles):
             )
         )
     if not rows:
-        return None
+        return "None yet."
     head = ("fine-tuning with", "recipe", "epochs", "runs", "the last", f"mean of {LAST_FEW}")
     head = (*head, "without it, then", f"mean of {LAST_FEW}")
     return cli.markdown([head, *(row[2:] for row in sorted(rows))])
@@ -599,15 +606,20 @@ def _with_count(values):
     return f"{mean_and_spread(values)} ({len(values)})" if values else ""
 
 
+SMALLEST_SPREAD = 0.0025  # two of 800 photos; a few runs can be alike by chance
+
+
 def verdict(mine, published):
     """In plain words, whether accuracies are where the published ones let expect them.
 
     That is, within the 95 % that as many more runs of the same kind would be in.
     """
-    if len(published) < 2:
-        return "no published runs to compare with"
+    if len(published) < 3:
+        many = {0: "no published runs", 1: "one published run", 2: "two published runs"}
+        return f"{many[len(published)]}, too few to compare with"
     mean, here = statistics.mean(published), statistics.mean(mine)
-    reach = t.ppf(0.975, len(published) - 1) * statistics.stdev(published)
+    spread = max(statistics.stdev(published), SMALLEST_SPREAD)
+    reach = t.ppf(0.975, len(published) - 1) * spread
     reach *= (1 / len(published) + 1 / len(mine)) ** 0.5
     if abs(here - mean) <= reach:
         return "within what seeds give"

@@ -112,7 +112,6 @@ def by_epoch(model, data, output, seed, epochs):
         os.rename(checkpoint + ".partial", checkpoint)
         print(epoch + 1, history["val_acc"][-1])
         sys.stdout.flush()
-    os.remove(checkpoint)
     return history, seconds
 
 
@@ -238,4 +237,6 @@ if __name__ == "__main__":
     }
     with open(output, "a") as file:
         file.write(json.dumps(record) + "\n")
+    if os.path.exists(output + ".checkpoint"):
+        os.remove(output + ".checkpoint")
     print(json.dumps(record)[-200:])
