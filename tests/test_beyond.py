@@ -275,7 +275,7 @@ def test_approaches_are_told_beside_the_faithful_runs_after_as_many_epochs():
     assert cells[2] == alone
     assert cells[3][:5] == ["l2 0.01, dropout 0.7", "faithful", "2", "1", "0.960"]
     assert len(cells) == 4
-    assert tables.approaches_table(faithful, articles) is None
+    assert tables.approaches_table(faithful, articles) == "None yet."
 
 
 def test_choices_of_other_photos_are_not_told():
@@ -317,7 +317,10 @@ def test_the_articles_approaches_are_one_option_each(workplace):
     groups = records.group(workplace.records())
     assert len(groups) == 7 and len({tables.row(runs)[0] for runs in groups}) == 7
     assert "finetune" not in tables.beyond(workplace.records(), {})  # not of whole runs
-    whole = [r | {"epochs": 50, "vgg16_weights": "imagenet"} for r in workplace.records()]
+    whole = [
+        r | {"epochs": 50, "vgg16_weights": "imagenet", "data": ARTICLES}
+        for r in workplace.records()
+    ]
     for record in whole:
         record.pop("top_model", None)
     assert tables.cells(whole)["finetune"]["faithful"][0]["run"] == plain["run"]

@@ -375,9 +375,8 @@ def test_unwritable_folders_are_found_before_training(workplace, tmp_path):
 
 def test_a_broken_record_file_is_found_before_training(workplace):
     workplace.weights.mkdir()
-    (workplace.weights / "runs.jsonl").write_text(
-        json.dumps(example("scratch", 0.8)) + '\n{"run": \n'
-    )
+    lines = [json.dumps(example("scratch", 0.8)), '{"run": ']
+    (workplace.weights / "runs.jsonl").write_text("\n".join(lines) + "\n")
     assert "runs.jsonl, line 2: no record" in workplace.error(scratch)
 
 

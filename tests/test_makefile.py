@@ -179,7 +179,7 @@ def test_original(make):
 def test_bench(make):
     assert make("bench", "VGG16_WEIGHTS=my.h5") == [
         "data",
-        "bench --data data --vgg16-weights my.h5",
+        "bench --data data --vgg16-weights my.h5 --output weights/bench.json",
     ]
 
 
