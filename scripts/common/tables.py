@@ -566,7 +566,7 @@ def beside_published(own, published):
         first = group[0]
         name, said, *_, epochs, _, _, _ = row(group)
         if first["experiment"] in ARTICLE and first["epochs"] != EPOCHS:
-            name += f", {epochs} epochs"
+            name += f", {epochs} epoch{'s' * (first['epochs'] != 1)}"
         values = _accuracies(_same_setting(first, there), first["epochs"])
         mine = _accuracies(group, first["epochs"])
         rows.append((name, said, _with_count(values), _with_count(mine), verdict(mine, values)))
