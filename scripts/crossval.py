@@ -8,16 +8,15 @@ with their table. Interrupted, it goes on where it was when started again.
 
 import shutil
 
-from common import cli, folders, parsers
+from common import cli, folders, parsers, recipes
 from common.cli import InputError
 
 FOLDS = 5
-EPOCHS, BATCH_SIZE = 50, 32  # the article's
 
 
 def parse(argv=None):
     """The command line's options, or those of `argv`; see also folders.settle()."""
-    parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
+    parser = parsers.experiment(__doc__, recipes.EPOCHS, recipes.BATCH_SIZE)
     parser.add_argument(
         "experiment",
         nargs="?",
@@ -52,7 +51,7 @@ def divide(data, folds, seed):
     """
     photos = {}
     for split in "train", "validation":
-        generator = images.in_order_generator(data / split, parts.ANY_SIZE, BATCH_SIZE)
+        generator = images.in_order_generator(data / split, parts.ANY_SIZE, recipes.BATCH_SIZE)
         for name, label in generator.class_indices.items():
             of_class = parts.named(generator, np.flatnonzero(generator.classes == label))
             photos.setdefault(name, []).extend(

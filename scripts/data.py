@@ -207,10 +207,10 @@ def choose(source, inside, manifest):
         problem = files.photo_problem(content)
         if problem:
             missing[path] = f"{name}: {problem}"
-        elif path in manifest and (how := compare(content, manifest[path])):
-            found[path] = (read, hashlib.sha256(content).hexdigest(), how)
-        else:
-            others[path] = (read, hashlib.sha256(content).hexdigest(), "other")
+            continue
+        digest = hashlib.sha256(content).hexdigest()
+        how = compare(content, digest, manifest[path]) if path in manifest else "other"
+        (others if how == "other" else found)[path] = (read, digest, how)
     # Where the numbers are not Kaggle's, all the archive is looked through.
     if any(path in manifest for path in others):
         wanted_still = {path: manifest[path] for path in {**others, **missing} if path in manifest}
@@ -230,13 +230,13 @@ def choose(source, inside, manifest):
     )
 
 
-def compare(content, listed):
-    """How a photo compares with the manifest's: "exact", "anew" (encoded anew), or None."""
-    digest, picture = listed
-    if hashlib.sha256(content).hexdigest() == digest:
+def compare(content, digest, listed):
+    """How a photo compares with the manifest's: "exact", "anew" (encoded anew), or "other"."""
+    expected, picture = listed
+    if digest == expected:
         return "exact"
     same = fingerprints.alike([fingerprints.fingerprint(content)], [picture])
-    return "anew" if len(same) else None
+    return "anew" if len(same) else "other"
 
 
 def search(photos, wanted, taken):

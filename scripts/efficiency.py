@@ -12,18 +12,17 @@ Interrupted, it goes on where it was when started again.
 import shutil
 from pathlib import Path
 
-from common import cli, folders, parsers
+from common import cli, folders, parsers, recipes
 
 # The experiments, and whose features of VGG16 they train on.
 EXPERIMENTS = {"best": "pooled_features", "bottleneck": "bottleneck_features", "scratch": None}
 PHOTOS_PER_CLASS = (25, 50, 100, 250, 500)
 DRAWS = 3
-EPOCHS, BATCH_SIZE = 50, 32  # the article's
 
 
 def parse(argv=None):
     """The command line's options, or those of `argv`; see also folders.settle()."""
-    parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
+    parser = parsers.experiment(__doc__, recipes.EPOCHS, recipes.BATCH_SIZE)
     parsers.add_vgg16(parser)
     parser.add_argument(
         "--draws",

@@ -149,10 +149,9 @@ def taken_over_json(own, published):
         problem = None if is_the_articles_choice(new) else "not of the article's photos"
         commits = [new["commit"]]
     else:
-        digest = fingerprints.manifest_digest(fingerprints.read_manifest(), "train")
         commits = [commit for entry in new for commit in entry["commits"].values()]
-        there = any(entry.get("photos_sha256") != digest for entry in new)
-        problem = "not on the article's photos" if there else None
+        on_ours = all(is_trained_on(entry.get("photos_sha256")) for entry in new)
+        problem = None if on_ours else "not on the article's photos"
     if not all(map(is_committed, commits)):
         problem = "made by code that is in no commit of this repository"
     if problem:
@@ -181,8 +180,12 @@ def read_json(path):
 
 def is_the_articles_choice(choice):
     """Whether choose.py's result is of the article's training photos and ImageNet's VGG16."""
-    digest = fingerprints.manifest_digest(fingerprints.read_manifest(), "train")
-    return choice["photos"]["sha256"] == digest and choice["vgg16_weights"] == "imagenet"
+    return is_trained_on(choice["photos"]["sha256"]) and choice["vgg16_weights"] == "imagenet"
+
+
+def is_trained_on(digest):
+    """Whether this is the digest of the article's training photos."""
+    return digest == fingerprints.manifest_digest(fingerprints.read_manifest(), "train")
 
 
 def picture(name, text, folder=""):

@@ -4,6 +4,7 @@ All that reads or writes records goes through here.
 """
 
 import fcntl
+import functools
 import json
 import os
 import re
@@ -116,8 +117,13 @@ def append(path, record):
 
 def photos(record):
     """Whose photos: "exactly" the article's, those "encoded anew", else their digests."""
-    data = record["data"]
-    digests = [data[split]["sha256"] for split in ("train", "validation")]
+    return _photos(json.dumps(record["data"], sort_keys=True))
+
+
+@functools.cache  # few data sets, and a look at the manifest's 2,800 lines for each
+def _photos(data):
+    data = json.loads(data)
+    digests = tuple(data[split]["sha256"] for split in ("train", "validation"))
     return fingerprints.are_the_articles(data, fingerprints.read_manifest()) or digests
 
 
