@@ -41,7 +41,7 @@ SETTINGS = {
 
 
 def parse(argv=None):
-    """The command line's options, or those of `argv`; `models`: see parsers.find_models()."""
+    """The command line's options, and the models, see parsers.find_models()."""
     parser = parsers.model(__doc__)
     parser.add_argument(
         "--port",
@@ -55,12 +55,11 @@ def parse(argv=None):
         import streamlit  # noqa: F401
     except ImportError as error:
         raise InputError("Streamlit is not installed; `make app` installs it") from error
-    arguments.models = parsers.find_models(arguments)
-    return arguments
+    return arguments, parsers.find_models(arguments)
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
@@ -70,7 +69,7 @@ from common import gradcam, images, networks
 
 
 class Model(NamedTuple):
-    """What predict.load() and gradcam.split() return of a file."""
+    """What networks.load() and gradcam.split() return of a file."""
 
     network: Any
     record: dict
@@ -79,7 +78,7 @@ class Model(NamedTuple):
 
 
 def load(paths, vgg16_weights, times=None):
-    """The models in these files, each a Model. Raises InputError as predict.load() does.
+    """The models in these files, each a Model. Raises InputError as networks.load() does.
 
     times: the files', by which Streamlit's cache tells one from another with the same name.
     """
@@ -126,7 +125,7 @@ def page(models):
     if (wrong := problem(content, models)) is not None:
         st.error(f"This photo can't be read: {plain(wrong)}")
         return
-    for column, model in zip(st.columns(len(parsers.BEST_FIRST)), models, strict=False):
+    for column, model in zip(st.columns(len(parsers.MODELS)), models, strict=False):
         answer, heat = look(model, content)
         names = [plain(name) for name in networks.class_names(model.record)]
         best = np.argsort(-answer, kind="stable")[:MOST_PROBABLE]
@@ -143,12 +142,11 @@ def plain(text):
     return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
+def main(arguments, paths):
+    """Run the script with what parse() returned."""
     import streamlit as st
     from streamlit.web import bootstrap
 
-    paths = arguments.models
     # Streamlit runs this file again for each visitor, but keeps what is cached here.
     # A model that was trained anew meanwhile has another time, and is loaded anew.
     times = [path.stat().st_mtime_ns for path in paths if path.exists()]
@@ -171,4 +169,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments, after_interrupt="the page is gone")
+    cli.run(main, *command, after_interrupt="the page is gone")

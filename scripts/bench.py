@@ -211,7 +211,7 @@ def measure_features(data, weights, precision, folder):
     generator.digests()
     path = folder / "ours.npy"
     path.unlink(missing_ok=True)
-    features.save_bottleneck_features(base, generator, path, {})
+    features.save_bottleneck_features(base, generator, path, {"data": {"train": None}})
     return {"seconds": time.perf_counter() - start}
 
 
@@ -263,19 +263,18 @@ def measure_vgg16(precision):
 
 
 def environment(given, precision, folder):
-    """What a record says of the machine, and VGG16's weights; see vgg16.weights_file()."""
-    from common import runs
-    from common import vgg16
+    """What a record says of the machine, and VGG16's weights; see folders.vgg16_weights()."""
+    from common import folders, made, runs, vgg16
 
-    weights = vgg16.weights_file(given, folder)
+    _, of_vgg16 = vgg16.load(given, folder, (150, 150))
     return {
         "commit": runs.commit(),
-        "versions": runs.versions(),
+        "versions": made.versions(),
         "hardware": runs.hardware(),
         "precision": precision or runs.fastest_precision(),
         **({"emulated": EMULATED} if EMULATED else {}),
-        **vgg16.describe(vgg16.convolutional_base(weights, (150, 150)), weights),
-    }, weights
+        **of_vgg16,
+    }, folders.vgg16_weights(given, folder)
 
 
 def class_photos(data):

@@ -5,100 +5,74 @@ pools its last feature maps into weights/pooled_features_{train,validation}.npy.
 Gaussian-kernel classifier on them is computed in closed form: no layer is fine-tuned,
 nothing is random, and every seed gives the same. Writes weights/best.weights.h5, one
 Keras model from pixels to probability, and a line of weights/runs.jsonl. Interrupted,
-it looks at the photos of one folder again at most. What is chosen here was chosen by
-choose.py, which sees training photos only.
+it runs the photos of at most one folder through VGG16 again. What is chosen here was
+chosen by choose.py, which sees training photos only.
 """
 
 import time
 
-from common import cli, folders, parsers
+from common import cli, parsers
 
 # Photos that go through VGG16 at once; more are not faster, and 32 take 4.6 GB in float32.
 BATCH_SIZE = 8
 
 
 def parse(argv=None):
-    """The command line's options, or those of `argv`; see also folders.settle()."""
+    """The command line's options, the folder of the photos, and that of the weights."""
     parser = parsers.experiment(__doc__, None, BATCH_SIZE)
     parsers.add_vgg16(parser)
-    return folders.settle(parser.parse_args(argv))
+    return parsers.parse(parser, argv, "best")
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import keras
 
-from common import features, images, kernel, networks, runs, vgg16
+from common import features, folders, images, kernel, networks, runs, vgg16
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
-    train_generator = images.in_order_generator(
-        arguments.photos / "train", kernel.IMAGE_SIZE, arguments.batch_size, kernel.PREPROCESSING
+def main(arguments, photos, weights):
+    """Run the script with what parse() returned."""
+    train_generator, validation_generator = (
+        images.in_order_generator(
+            photos / split, kernel.IMAGE_SIZE, arguments.batch_size, kernel.PREPROCESSING
+        )
+        for split in ("train", "validation")
     )
-    validation_generator = images.in_order_generator(
-        arguments.photos / "validation",
-        kernel.IMAGE_SIZE,
-        arguments.batch_size,
-        kernel.PREPROCESSING,
-    )
-    data = images.describe(train_generator, validation_generator)
+    runs.set_precision(arguments.precision)
+    settings = runs.describe("best", arguments, weights, train_generator, validation_generator)
 
-    # run the photos through VGG16 once
-    vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
-    precision = runs.set_precision(arguments.precision)
-    base = vgg16.convolutional_base(vgg16_weights, kernel.IMAGE_SIZE)
-    source = {
-        "class_indices": train_generator.class_indices,
-        "image_size": list(kernel.IMAGE_SIZE),
-        "preprocessing": kernel.PREPROCESSING,
-        "pooled_layers": list(kernel.POOLED_LAYERS),
-        "precision": precision,
-        **vgg16.describe(base, vgg16_weights),
-    }
-    vgg16.remember(vgg16_weights, arguments.weights)
+    # run VGG16 once over the photos
+    base, description = vgg16.load(arguments.vgg16_weights, weights, kernel.IMAGE_SIZE)
+    folders.remember_vgg16(arguments.vgg16_weights, weights)
+    settings |= description | {"pooled_layers": list(kernel.POOLED_LAYERS)}
     feature_model = kernel.build_feature_model(base, kernel.POOLED_LAYERS)
     train_data, validation_data = (
         features.save_bottleneck_features(
-            feature_model,
-            generator,
-            arguments.weights / f"pooled_features_{split}.npy",
-            {**source, "photos": data[split], "versions": runs.versions()},
+            feature_model, generator, weights / f"pooled_features_{split}.npy", settings
         )
         for split, generator in (("train", train_generator), ("validation", validation_generator))
     )
 
     # all that is trained
+    settings |= {"gamma": kernel.GAMMA, "ridge": kernel.RIDGE}
     started = time.perf_counter()
     classifier = kernel.build_classifier(
         train_data, train_generator.targets, kernel.GAMMA, kernel.RIDGE
     )
     seconds = time.perf_counter() - started
 
-    run = runs.Run(
-        {
-            "experiment": "best",
-            "gamma": kernel.GAMMA,
-            "ridge": kernel.RIDGE,
-            **source,
-            "data": data,
-            **images.imbalance(validation_generator),
-        },
-        arguments,
-        classifier,
-        train_generator,
-    )
-    if not run.resume():
-        answers = classifier.predict(validation_data, verbose=0)
-        measured = kernel.measure(
-            networks.class_probabilities(answers), validation_generator.classes
-        )
-        run.keep(seconds, {f"val_{name}": value for name, value in measured.items()})
+    answers = classifier.predict(validation_data, verbose=0)
+    measured = kernel.measure(networks.class_probabilities(answers), validation_generator.classes)
+    settings |= runs.describe_model(classifier)
+    _, state = runs.begin(settings)
+    state["seconds_per_epoch"].append(round(seconds, 2))
+    state["history"] = {f"val_{name}": [runs.number(value)] for name, value in measured.items()}
     model = keras.Model(base.input, classifier(feature_model.output))
-    run.finish("best.weights.h5", validation_data, model)
+    runs.save(model, weights / "best.weights.h5", settings, state, answers)
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments)
+    cli.run(main, *command)

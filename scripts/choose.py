@@ -4,14 +4,13 @@ For several photo sizes, and VGG16 fed in both ways, pools the feature maps of t
 into weights/choice/, once. Then divides the photos of each class at random into five
 folds and, for every setting, tests the kernel classifier on each fold after computing
 it from the other four. The validation photos are not looked at. Writes
-weights/choice.json. Interrupted, it goes on at the size
-where it was when started again.
+weights/choice.json. Interrupted, it resumes at the size where it was when you rerun the
+command.
 """
 
 import itertools
-from datetime import UTC, datetime
 
-from common import cli, folders, parsers
+from common import cli, parsers
 
 FOLDS = 5
 IMAGE_SIZES = (150, 224, 288, 384)  # height and width; VGG16 was trained with 224
@@ -22,24 +21,24 @@ BATCH_SIZE = 8  # photos that go through VGG16 at once; see best.py
 
 
 def parse(argv=None):
-    """The command line's options, or those of `argv`; see also folders.settle()."""
+    """The command line's options, the folder of the photos, and that of the weights."""
     parser = parsers.experiment(__doc__, None, BATCH_SIZE)
     parsers.add_vgg16(parser)
-    return folders.settle(parser.parse_args(argv))
+    return parsers.parse(parser, argv)
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 from tqdm import tqdm
 
-from common import features, files, fingerprints, images, kernel, recipes, runs, tables, vgg16
+from common import features, files, fingerprints, images, kernel, made, recipes, runs, tables, vgg16
 from common.cli import InputError
 
 
-def divide(labels, folds, seed):
+def fold_numbers(labels, folds, seed):
     """The number of each photo's fold, shape (photos,); every class is spread evenly.
 
     Raises InputError where a class has fewer photos than there are folds.
@@ -74,27 +73,24 @@ def cross_validate(features, labels, fold, gamma, ridge):
     }
 
 
-def pooled_features(arguments, precision, size, preprocessing):
-    """The training photos' generator, their features, and what these were made from."""
+def pooled_features(arguments, photos, weights, size, preprocessing):
+    """The training photos' generator, their features, and what a record says of these."""
     generator = images.in_order_generator(
-        arguments.photos / "train", (size, size), arguments.batch_size, preprocessing
+        photos / "train", (size, size), arguments.batch_size, preprocessing
     )
     digest = fingerprints.data_set_digest(generator.filenames, generator.digests())
-    vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
-    base = vgg16.convolutional_base(vgg16_weights, (size, size))
-    source = {
-        "image_size": [size, size],
-        "preprocessing": preprocessing,
+    base, description = vgg16.load(arguments.vgg16_weights, weights, (size, size))
+    settings = {
+        **generator.settings,
         "pooled_layers": list(POOLED_LAYERS),
-        "precision": precision,
-        **vgg16.describe(base, vgg16_weights),
-        "photos": {"photos": generator.n, "sha256": digest},
-        "versions": runs.versions(),
+        "precision": runs.set_precision(arguments.precision),
+        **description,
+        "data": {"train": {"photos": generator.n, "sha256": digest}},
     }
     way = "imagenet" if "mode" in preprocessing else "rescaled"
-    path = arguments.weights / "choice" / f"pooled_features_{size}_{way}.npy"
+    path = weights / "choice" / f"pooled_features_{size}_{way}.npy"
     model = kernel.build_feature_model(base, POOLED_LAYERS)
-    return generator, features.save_bottleneck_features(model, generator, path, source), source
+    return generator, features.save_bottleneck_features(model, generator, path, settings), settings
 
 
 def of_layers(features, pooled_layers):
@@ -105,25 +101,24 @@ def of_layers(features, pooled_layers):
     return kept / np.linalg.norm(kept, axis=1, keepdims=True)
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
-    files.make_writable_folder(arguments.weights / "choice")
-    precision = runs.set_precision(arguments.precision)
+def main(arguments, photos, weights):
+    """Run the script with what parse() returned."""
+    files.make_writable_folder(weights / "choice")
+    runs.set_precision(arguments.precision)
     commit = runs.commit()  # of the code that runs; at the end it may be another
 
     rescaled = {**recipes.PREPROCESSING, "interpolation": "bilinear"}
-    fed = [(size, kernel.PREPROCESSING) for size in IMAGE_SIZES] + [
-        (kernel.IMAGE_SIZE[0], rescaled)
-    ]
+    fed = [(size, kernel.PREPROCESSING) for size in IMAGE_SIZES]
     choices = []
-    for size, preprocessing in fed:
-        generator, features, source = pooled_features(arguments, precision, size, preprocessing)
-        fold = divide(generator.classes, FOLDS, arguments.seed)
-        settings = list(itertools.product((POOLED_LAYERS[-1:], POOLED_LAYERS), GAMMAS, RIDGES))
-        bar = tqdm(settings, desc=f"{size} pixels", leave=False, disable=None)
+    for size, preprocessing in [*fed, (kernel.IMAGE_SIZE[0], rescaled)]:
+        generator, features, settings = pooled_features(
+            arguments, photos, weights, size, preprocessing
+        )
+        fold = fold_numbers(generator.classes, FOLDS, arguments.seed)
+        tried = list(itertools.product((POOLED_LAYERS[-1:], POOLED_LAYERS), GAMMAS, RIDGES))
+        bar = tqdm(tried, desc=f"{size} pixels", leave=False, disable=None)
         for pooled_layers, gamma, ridge in bar:
             chosen = of_layers(features, pooled_layers)
-            result = cross_validate(chosen, generator.targets, fold, gamma, ridge)
             choices.append(
                 {
                     "image_size": size,
@@ -131,22 +126,23 @@ def main(arguments):
                     "pooled_layers": list(pooled_layers),
                     "gamma": gamma,
                     "ridge": ridge,
-                    **result,
+                    **cross_validate(chosen, generator.targets, fold, gamma, ridge),
                 }
             )
-    same = ("precision", "vgg16_weights", "vgg16_sha256", "photos", "versions")
     choice = {
         "folds": FOLDS,
         "seed": arguments.seed,
-        **{name: source[name] for name in same},
+        **{name: settings[name] for name in ("precision", "vgg16_weights", "vgg16_sha256")},
+        "photos": settings["data"]["train"],
+        "versions": made.versions(),
         "commit": commit,
-        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+        "finished": runs.now(),
         "hardware": runs.hardware(),
         "choices": choices,
     }
-    files.write_json(arguments.weights / "choice.json", choice)
+    files.write_json(weights / "choice.json", choice)
     print(f"\n{tables.choice_table(choice)}")
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments)
+    cli.run(main, *command)

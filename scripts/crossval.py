@@ -2,66 +2,66 @@
 
 Takes the photos of data/train and data/validation together, divides those of each class
 at random into folds, and for each fold trains on the others and tests on it, by the
-experiment's own script. Adds a line for each fold to weights/crossval.jsonl and ends
-with their table. Interrupted, it goes on where it was when started again.
+experiment's own script. Adds a line per fold to weights/crossval.jsonl and ends
+with their table. Interrupted, it resumes where it was when you rerun the command.
 """
 
 import shutil
 
-from common import cli, folders, parsers, recipes
+from common import cli, parsers, recipes
 from common.cli import InputError
 
 FOLDS = 5
 
 
+def folds(text):
+    """argparse type: a whole number of at least 2."""
+    number = cli.positive(text)
+    if number < 2:
+        raise cli.argparse.ArgumentTypeError("1 fold leaves nothing to train on; 2 or more, please")
+    return number
+
+
 def parse(argv=None):
-    """The command line's options, or those of `argv`; see also folders.settle()."""
+    """The command line's options, the folder of the photos, and that of the weights."""
     parser = parsers.experiment(__doc__, recipes.EPOCHS, recipes.BATCH_SIZE)
     parser.add_argument(
         "experiment",
         nargs="?",
-        choices=("scratch", "bottleneck", "finetune"),
+        choices=recipes.ARTICLE,
         default="bottleneck",
         help="which one: scratch, bottleneck or finetune (default: bottleneck)",
     )
     parser.add_argument(
-        "--folds", type=cli.positive, default=FOLDS, metavar="N", help="(default: %(default)s)"
+        "--folds", type=folds, default=FOLDS, metavar="N", help="(default: %(default)s)"
     )
     parsers.add_vgg16(parser)
-    arguments = parser.parse_args(argv)
-    if arguments.folds < 2:
-        raise InputError("--folds 1 leaves nothing to train on; 2 or more, please")
-    return folders.settle(arguments)
+    return parsers.parse(parser, argv)
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
-from common import files, fingerprints, images, parts, records, runs, tables
+from common import files, fingerprints, images, parts, tables
 
 
-def divide(data, folds, seed):
+def divide(photos, folds, seed):
     """The photos of each fold, {class: [(name, path), ...]}; a photo's name tells its split.
 
     Photos of a class that show the same picture are in one fold. Raises InputError for what the
     experiments would refuse, and where a class is too small.
     """
-    photos = {}
+    by_class = {}
     for split in "train", "validation":
-        generator = images.in_order_generator(data / split, parts.ANY_SIZE, recipes.BATCH_SIZE)
-        for name, label in generator.class_indices.items():
-            of_class = parts.named(generator, np.flatnonzero(generator.classes == label))
-            photos.setdefault(name, []).extend(
-                (f"{split}-{photo}", path) for photo, path in of_class
-            )
+        generator = images.in_order_generator(photos / split, parts.ANY_SIZE, recipes.BATCH_SIZE)
+        for name, of_class in parts.photos_by_class(generator, f"{split}-").items():
+            by_class.setdefault(name, []).extend(of_class)
     random = np.random.default_rng(seed)
     divided = [{} for _ in range(folds)]
-    for name, of_class in photos.items():
-        if len(of_class) < folds:
-            raise InputError(f"{data}: {len(of_class)} photos of {name} make no {folds} folds")
+    for name, of_class in by_class.items():
         fold_of = np.empty(len(of_class), int)
         shuffled = np.array_split(random.permutation(len(of_class)), folds)
         for number, indices in enumerate(shuffled):
@@ -70,60 +70,34 @@ def divide(data, folds, seed):
         _, first, group = np.unique(fingerprints.groups(prints), True, True)
         fold_of = fold_of[first][group]
         for number, fold in enumerate(divided):
-            fold[name] = [of_class[index] for index in np.flatnonzero(fold_of == number)]
+            fold[name] = parts.subset(of_class, np.flatnonzero(fold_of == number))
             if not fold[name]:
-                raise InputError(f"{data}: photos of {name} that differ make no {folds} folds")
+                raise InputError(
+                    f"{photos}: {len(of_class)} photos of {name}, {len(first)} of which differ, "
+                    f"make no {folds} folds"
+                )
     return divided
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
-    path = arguments.weights / "crossval.jsonl"
-    folds = divide(arguments.photos, arguments.folds, arguments.seed)
-    paths = [path for fold in folds for photos in fold.values() for _, path in photos]
+def main(arguments, photos, weights):
+    """Run the script with what parse() returned."""
+    folds = divide(photos, arguments.folds, arguments.seed)
+    paths = [path for fold in folds for of_class in fold.values() for _, path in of_class]
     digests = dict(zip(paths, files.photo_digests(paths), strict=True))
-    data = arguments.photos.absolute()
-    everything = fingerprints.data_set_digest(
-        [p.relative_to(data).as_posix() for p in paths], digests.values()
-    )
+    names = [path.relative_to(photos.absolute()).as_posix() for path in paths]
+    known = parts.settings(arguments, arguments.experiment, arguments.seed)
+    known["all_photos_sha256"] = fingerprints.data_set_digest(names, digests.values())
+    known["folds"] = arguments.folds
     done = []
     for number in range(arguments.folds):
-        fold = {
-            "experiment": arguments.experiment,
-            "recipe": arguments.recipe,
-            "seed": arguments.seed,
-            "epochs": arguments.epochs,
-            "batch_size": arguments.batch_size,
-            "precision": arguments.precision or runs.fastest_precision(),
-            "fold": number,
-            "folds": arguments.folds,
-            "all_photos_sha256": everything,
-            "versions": runs.versions(),
-        }
-        photos = parts.describe(folds, number, digests)
-        earlier = [
-            record
-            for record in records.read(path)
-            if record.items() >= fold.items() and record["data"].items() >= photos.items()
-        ]
-        if not earlier:
-            print(f"\nFold {number + 1} of {arguments.folds}", flush=True)
-            folder = place(arguments, number)
-            parts.link(folds, number, folder / "data")
-            earlier = [
-                parts.run_scripts(arguments, arguments.experiment, folder, arguments.seed) | fold
-            ]
-            records.append(path, earlier[0])
-            shutil.rmtree(folder)
-        done.append(earlier[-1])
+        print(f"\nFold {number + 1} of {arguments.folds}", flush=True)
+        name = f"{arguments.experiment}-{arguments.recipe}-{arguments.seed}"
+        folder = weights / "crossval" / f"{name}-{number}-of-{arguments.folds}"
+        fold = (known | {"fold": number}, folds, number, digests, folder, arguments, weights)
+        done.append(parts.run(weights / "crossval.jsonl", *fold))
+        shutil.rmtree(folder, ignore_errors=True)
     print(f"\n{tables.crossvalidation(done)}")
 
 
-def place(arguments, number):
-    """The folder of a fold: its photos' links, its weights and its record, until it is done."""
-    name = f"{arguments.experiment}-{arguments.recipe}-{arguments.seed}"
-    return arguments.weights / "crossval" / f"{name}-{number}-of-{arguments.folds}"
-
-
 if __name__ == "__main__":
-    cli.run(main, arguments)
+    cli.run(main, *command)

@@ -9,10 +9,10 @@ dog.999.jpg, its validation photos the 400 after them. ARCHIVE is what you have 
   cats_and_dogs_filtered.zip  Google's, with other validation photos
   a folder                    one of these, unpacked
 
-Without ARCHIVE, Microsoft's is downloaded (825 MB); an interrupted download goes on
-where it stopped. The photos are taken by their numbers and compared with those behind the
-README's numbers, by content and by what they show; where the numbers are others, the
-pictures are searched. The differences are named.
+Without ARCHIVE, photos that are there stay; else Microsoft's is downloaded (825 MB), and an
+interrupted download resumes where it stopped. The photos are taken by their numbers and
+compared with those behind the README's numbers, by content and by what they show; where the
+numbers are others, the pictures are searched. The differences are named.
 """
 
 import collections
@@ -296,6 +296,14 @@ def few(names):
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
+def identity(archive):
+    """What tells one archive from another without reading it; None for a folder."""
+    if not archive.is_file():
+        return None
+    status = archive.stat()
+    return [str(archive.resolve()), status.st_size, status.st_mtime_ns]
+
+
 def refuse_others_photos(output):
     """Raise InputError if train/ or validation/ hold files that this script did not put there."""
     try:
@@ -345,6 +353,7 @@ def prepare(source, output, manifest):
         how = collections.Counter(how for *_, how in chosen.values())
         report = {
             "source": source.name,
+            "archive": identity(source),
             "photos": len(chosen),
             "exact": how["exact"],
             "encoded_anew": how["anew"],
@@ -398,19 +407,25 @@ def parse(argv=None):
 
 def main(arguments):
     """Run the script with the options that parse() returned."""
-    archive = arguments.archive
-    if install(arguments.output) and archive is None:
-        report = json.loads((arguments.output / "photos.json").read_text())
-        tell(report, arguments.output, len(fingerprints.read_manifest()))
-        return
-    refuse_others_photos(arguments.output)  # before a long download
+    archive, output, manifest = arguments.archive, arguments.output, fingerprints.read_manifest()
+    install(output)
+    if all(any((output / split).glob("*/*")) for split in SPLITS):
+        try:
+            report = json.loads((output / "photos.json").read_text())
+            if archive is None or identity(archive) == report.get("archive", archive):
+                tell(report, output, len(manifest))
+                return
+        except (OSError, ValueError, KeyError):
+            if archive is None:
+                print(f"{output}: photos that are not from this script; they are used as they are.")
+                return
+    refuse_others_photos(output)  # before a long download
     if archive is None:
-        files.make_writable_folder(arguments.output)
-        archive = arguments.output / MICROSOFT.rsplit("/", 1)[1]
+        files.make_writable_folder(output)
+        archive = output / MICROSOFT.rsplit("/", 1)[1]
         if not archive.exists():
             download(MICROSOFT, archive)
-    manifest = fingerprints.read_manifest()
-    tell(prepare(archive, arguments.output, manifest), arguments.output, len(manifest))
+    tell(prepare(archive, output, manifest), output, len(manifest))
 
 
 if __name__ == "__main__":

@@ -1,18 +1,19 @@
-"""How much fewer photos cost: accuracy against the number of training photos a class.
+"""What fewer photos cost: accuracy against the number of training photos per class.
 
 Draws some of the training photos of each class at random and runs scratch.py,
 bottleneck.py and best.py on them, as if there were no others; the validation photos stay
 as they are. A draw's smaller sets are parts of its larger ones, and the draw's number is
 the runs' seed, too. VGG16's features of all photos, if bottleneck.py and best.py have left
-them in weights/, are used again. Adds a line for each run to
-weights/label_efficiency.jsonl; the runs with all photos are those of runs.jsonl.
-Interrupted, it goes on where it was when started again.
+them in weights/, are used again. Adds a line per run to weights/label_efficiency.jsonl;
+the runs with all photos are those of runs.jsonl. Interrupted, it resumes where it was when
+you rerun the command.
 """
 
+import functools
 import shutil
 from pathlib import Path
 
-from common import cli, folders, parsers, recipes
+from common import cli, parsers, recipes
 
 # The experiments, and whose features of VGG16 they train on.
 EXPERIMENTS = {"best": "pooled_features", "bottleneck": "bottleneck_features", "scratch": None}
@@ -21,7 +22,7 @@ DRAWS = 3
 
 
 def parse(argv=None):
-    """The command line's options, or those of `argv`; see also folders.settle()."""
+    """The command line's options, the folder of the photos, and that of the weights."""
     parser = parsers.experiment(__doc__, recipes.EPOCHS, recipes.BATCH_SIZE)
     parsers.add_vgg16(parser)
     parser.add_argument(
@@ -31,16 +32,16 @@ def parse(argv=None):
         metavar="N",
         help="sets of photos of each size, from --seed on (default: %(default)s)",
     )
-    return folders.settle(parser.parse_args(argv))
+    return parsers.parse(parser, argv)
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
-from common import features, images, kernel, parts, records, runs, tables, vgg16
+from common import features, images, kernel, parts, tables, vgg16
 from common.cli import InputError
 
 
@@ -51,14 +52,14 @@ def draw(generator, photos_per_class, seed):
     """
     drawn = {}
     random = np.random.default_rng(seed)
-    for name, number in generator.class_indices.items():
-        members = random.permutation(np.flatnonzero(generator.classes == number))
+    for name, of_class in parts.photos_by_class(generator).items():
+        members = random.permutation(len(of_class))[:photos_per_class]
         if len(members) < photos_per_class:
             raise InputError(
-                f"{generator.directory}: {len(members)} photos of {name}, "
+                f"{generator.directory}: {len(of_class)} photos of {name}, "
                 f"where {photos_per_class} are to be drawn"
             )
-        drawn[name] = parts.named(generator, members[:photos_per_class])
+        drawn[name] = parts.subset(of_class, members)
     return drawn
 
 
@@ -83,79 +84,54 @@ def hand_over_features(name, weights, folder, generators, everything, photos):
         features.store_features(folder / path.name, np.load(path)[rows], source)
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
-    path = arguments.weights / "label_efficiency.jsonl"
+def main(arguments, photos, weights):
+    """Run the script with what parse() returned."""
     generators = {
-        split: images.in_order_generator(arguments.photos / split, parts.ANY_SIZE, 1)
+        split: images.in_order_generator(photos / split, parts.ANY_SIZE, 1)
         for split in ("train", "validation")
     }
     train, validation = generators.values()
     everything = images.describe(train, validation)
-    vgg16_weights = vgg16.weights_file(arguments.vgg16_weights, arguments.weights)
-    base = vgg16.convolutional_base(vgg16_weights, parts.ANY_SIZE)
-    vgg16_description = vgg16.describe(base, vgg16_weights)
-    tested = {
-        name: parts.named(validation, np.flatnonzero(validation.classes == number))
-        for name, number in validation.class_indices.items()
-    }
+    _, of_vgg16 = vgg16.load(arguments.vgg16_weights, weights, parts.ANY_SIZE)
+    tested = parts.photos_by_class(validation)
     draw(train, max(PHOTOS_PER_CLASS), arguments.seed)  # too few are better noticed now
     digests = {
         Path(path).absolute(): digest
         for generator in generators.values()
         for path, digest in zip(generator.filepaths, generator.digests(), strict=True)
     }
+    more = {
+        "scratch": {},
+        "bottleneck": of_vgg16,
+        "best": {
+            "image_size": list(kernel.IMAGE_SIZE),
+            "preprocessing": kernel.PREPROCESSING,
+            "pooled_layers": list(kernel.POOLED_LAYERS),
+            "gamma": kernel.GAMMA,
+            "ridge": kernel.RIDGE,
+            **of_vgg16,
+        },
+    }
     done = []
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
-        for photos_per_class in PHOTOS_PER_CLASS:
+        for count in PHOTOS_PER_CLASS:
+            drawn = draw(train, count, seed)
             for experiment, stored in EXPERIMENTS.items():
-                what = {
-                    "experiment": experiment,
-                    "photos_per_class": photos_per_class,
-                    "seed": seed,
-                    "drawn_from": everything,
-                    "precision": arguments.precision or runs.fastest_precision(),
-                    "versions": runs.versions(),
-                }
-                if experiment == "best":
-                    what |= {
-                        "image_size": list(kernel.IMAGE_SIZE),
-                        "preprocessing": kernel.PREPROCESSING,
-                        "pooled_layers": list(kernel.POOLED_LAYERS),
-                        "gamma": kernel.GAMMA,
-                        "ridge": kernel.RIDGE,
-                    }
-                else:
-                    what |= {
-                        "recipe": arguments.recipe,
-                        "epochs": arguments.epochs,
-                        "batch_size": arguments.batch_size,
-                    }
-                if experiment != "scratch":
-                    what |= vgg16_description
-                earlier = [r for r in records.read(path) if r.items() >= what.items()]
-                if not earlier:
-                    print(f"\n{experiment}, {photos_per_class} photos a class", flush=True)
-                    # One folder for all of an experiment's runs, which share the validation
-                    # photos' features.
-                    folder = arguments.weights / "label_efficiency" / experiment
-                    photos = draw(train, photos_per_class, seed)
-                    parts.link([photos, tested], 1, folder / "data")
-                    if stored:
-                        hand_over_features(
-                            stored,
-                            arguments.weights,
-                            folder,
-                            generators,
-                            everything,
-                            parts.describe([photos, tested], 1, digests),
-                        )
-                    earlier = [parts.run_scripts(arguments, experiment, folder, seed) | what]
-                    records.append(path, earlier[0])
-                done.append(earlier[-1])
-    shutil.rmtree(arguments.weights / "label_efficiency", ignore_errors=True)
+                print(f"\n{experiment}, {count} photos per class", flush=True)
+                known = parts.settings(arguments, experiment, seed) | more[experiment]
+                known |= {"photos_per_class": count, "drawn_from": everything}
+                # One folder for all of an experiment's runs, which share the validation
+                # photos' features.
+                folder = weights / "label_efficiency" / experiment
+                hand_over = functools.partial(
+                    hand_over_features, stored, weights, folder, generators, everything
+                )
+                part = (known, [drawn, tested], 1, digests, folder, arguments, weights)
+                path = weights / "label_efficiency.jsonl"
+                done.append(parts.run(path, *part, hand_over if stored else None))
+    shutil.rmtree(weights / "label_efficiency", ignore_errors=True)
     print(f"\n{tables.label_efficiency_table(tables.by_photos(done))}")
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments)
+    cli.run(main, *command)

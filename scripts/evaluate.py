@@ -17,7 +17,7 @@ SHOWN = 300  # pixels of a photo's longer side there
 
 
 def parse(argv=None):
-    """The command line's options, or those of `argv`; `models`: see parsers.find_models()."""
+    """The command line's options, the model to use, and where the worst mistakes go."""
     parser = parsers.model(__doc__)
     parser.add_argument(
         "folder", type=cli.path, metavar="FOLDER", help="a folder with a subfolder for each class"
@@ -31,16 +31,16 @@ def parse(argv=None):
     arguments = parser.parse_args(argv)
     if not arguments.folder.is_dir():
         raise InputError(f"{arguments.folder}: no such folder")
-    arguments.models = parsers.find_models(arguments)
-    arguments.sheet = arguments.sheet or arguments.models[0].parent / SHEET
-    files.check_output(arguments.sheet)
-    if arguments.sheet.suffix not in (".jpg", ".png"):
-        raise InputError(f"{arguments.sheet}: the sheet must be a .jpg or .png file")
-    return arguments
+    model, *_ = parsers.find_models(arguments)
+    sheet = arguments.sheet or model.parent / SHEET
+    files.check_output(sheet)
+    if sheet.suffix not in (".jpg", ".png"):
+        raise InputError(f"{sheet}: the sheet must be a .jpg or .png file")
+    return arguments, model, sheet
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
@@ -91,9 +91,8 @@ def confusion_table(labels, answers, names):
     return cli.markdown(rows)
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
-    (path, *_), sheet = arguments.models, arguments.sheet
+def main(arguments, path, sheet):
+    """Run the script with what parse() returned."""
     model, record = networks.load(path, arguments.vgg16_weights)
     names = networks.class_names(record)
     photos, labels = find_photos(arguments.folder, names)
@@ -152,4 +151,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments, after_interrupt="nothing was written")
+    cli.run(main, *command, after_interrupt="nothing was written")

@@ -37,6 +37,7 @@ def parse(argv=None):
     parser.add_argument(
         "experiments",
         nargs="*",
+        default=EXPERIMENTS[:-1],
         metavar="EXPERIMENT",
         help=f"of {', '.join(EXPERIMENTS)} (default: all but finetune)",
     )
@@ -49,20 +50,14 @@ def parse(argv=None):
     )
     parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="the first (0)")
     parser.add_argument("--epochs", type=cli.positive, default=50, metavar="N", help="(50)")
-    parser.add_argument(
-        "--data", type=cli.path, default=folders.DATA, metavar="FOLDER", help="photos (data)"
-    )
-    parser.add_argument(
-        "--weights",
-        type=cli.path,
-        default=folders.WEIGHTS,
-        metavar="FOLDER",
-        help="where bottleneck.py's features are, and original.jsonl is to be (weights)",
+    parsers.add_folders(
+        parser,
+        "the article's photos",
+        "where bottleneck.py's features are, and original.jsonl goes",
     )
     parsers.add_vgg16(parser)
     parser.add_argument("--python27", default="python2.7", metavar="FILE", help="(python2.7)")
     arguments = parser.parse_args(argv)
-    arguments.experiments = arguments.experiments or EXPERIMENTS[:-1]
     for name in arguments.experiments:
         if name not in EXPERIMENTS:
             raise InputError(f"{name}: no such experiment; there are {', '.join(EXPERIMENTS)}")
@@ -143,11 +138,7 @@ def vgg16_for_theano(weights, folder, source):
     import numpy as np
     from common import vgg16
 
-    base = vgg16.convolutional_base(vgg16.weights_file(weights, folder), (150, 150))
-    if vgg16.digest(base) != source["features"]["vgg16_sha256"]:
-        raise InputError(
-            f"{folder}: made by other weights; run `make bottleneck PRECISION=float32`"
-        )
+    base, _ = vgg16.load(weights, folder, (150, 150), classifier=(folder, source["features"]))
     file = VENV / "vgg16.npz"
     # Theano's kernels are (out, in, rows, columns), and are turned by its convolution.
     np.savez(
@@ -176,7 +167,8 @@ def main(arguments):
     from common import backend  # noqa: F401  not above: it imports TensorFlow
     from common import runs
 
-    files.make_writable_folder(arguments.weights)
+    weights = arguments.weights or folders.default_weights(arguments.data)
+    files.make_writable_folder(weights)
     photos, manifest = {}, fingerprints.read_manifest()
     for split in "train", "validation":
         paths = files.photos_below(arguments.data / split)
@@ -189,19 +181,19 @@ def main(arguments):
         [VENV / "bin" / "pip", "freeze"], env=environment(), capture_output=True, text=True
     ).stdout
     versions = dict(line.split("==") for line in listed.split() if line.startswith(PACKAGES))
-    path = arguments.weights / "original.jsonl"
+    path = weights / "original.jsonl"
     for experiment in arguments.experiments:
         seeds = 1 if experiment in COUNTS else arguments.seeds
         for seed in range(arguments.seed, arguments.seed + seeds):
             count = COUNTS.get(experiment, arguments.epochs)
             what = {"experiment": experiment, "seed": seed, "epochs": count, "data": photos}
             if experiment != "scratch":
-                what |= features(arguments.weights, photos)
+                what |= features(weights, photos)
             if any(record.items() >= what.items() for record in records.read(path)):
                 continue
             of = hashlib.sha256((HERE / "train.py").read_bytes()).hexdigest()[:12]
             output = VENV / f"{experiment}-{seed}-{count}-{of}.json"
-            data, stored = arguments.data.resolve(), arguments.weights.resolve()
+            data, stored = arguments.data.resolve(), weights.resolve()
             source, rest = data, ()
             if experiment == "bottleneck":
                 source = stored

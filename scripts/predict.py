@@ -14,11 +14,7 @@ from common.cli import InputError
 
 
 def parse(argv=None):
-    """The command line's options, or those of `argv`.
-
-    `photos` are those in the files and folders that it names, `models` what
-    parsers.find_models() found.
-    """
+    """The command line's options, the photos that it names, and the model to use."""
     parser = parsers.model(__doc__)
     parser.add_argument(
         "photos", type=cli.path, nargs="+", metavar="PHOTO", help="photos, or folders of photos"
@@ -39,9 +35,7 @@ def parse(argv=None):
     arguments = parser.parse_args(argv)
     if arguments.csv:
         files.check_output(arguments.csv)
-    arguments.photos = find_photos(arguments.photos)
-    arguments.models = parsers.find_models(arguments)
-    return arguments
+    return arguments, find_photos(arguments.photos), parsers.find_models(arguments)[0]
 
 
 def find_photos(paths):
@@ -62,7 +56,7 @@ def find_photos(paths):
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
@@ -71,10 +65,8 @@ from tqdm import tqdm
 from common import networks
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
-    photos = arguments.photos
-    path, *_ = arguments.models
+def main(arguments, photos, path):
+    """Run the script with what parse() returned."""
     model, record = networks.load(path, arguments.vgg16_weights)
     names = networks.class_names(record)
     print(f"{path}: {record['experiment']}, {', '.join(names)}", file=sys.stderr)
@@ -105,4 +97,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments, after_interrupt="nothing was written")
+    cli.run(main, *command, after_interrupt="nothing was written")

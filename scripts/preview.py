@@ -25,7 +25,7 @@ COLUMNS, THUMBNAIL = 5, (240, 200)  # of the contact sheet; width and height in 
 
 
 def parse(argv=None):
-    """The command line's options, or those of `argv`; `photo` is a whole one."""
+    """The command line's options, and the photo, a whole one."""
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument(
         "photo",
@@ -46,16 +46,17 @@ def parse(argv=None):
     parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="(default: 0)")
     parsers.add_recipe(parser)
     arguments = parser.parse_args(argv)
-    if arguments.photo.is_dir():
-        arguments.photo = next(iter(files.photos_below(arguments.photo)), arguments.photo)
-    if not arguments.photo.is_file():
-        raise InputError(f"{arguments.photo}: no photo there; run `make data`, or name one")
-    files.photo_digests([arguments.photo])  # is it a photo?
+    photo = arguments.photo
+    if photo.is_dir():
+        photo = next(iter(files.photos_below(photo)), photo)
+    if not photo.is_file():
+        raise InputError(f"{photo}: no photo there; run `make data`, or name one")
+    files.photo_digests([photo])  # is it a photo?
     output = arguments.output
     if output.exists() and not is_preview(output):
         raise InputError(f"{output}: exists and is not just a preview; name another folder")
     files.make_writable_folder(output.parent)
-    return arguments
+    return arguments, photo
 
 
 def is_preview(folder):
@@ -66,7 +67,7 @@ def is_preview(folder):
 
 
 if __name__ == "__main__":  # mistakes are answered before TensorFlow is imported
-    arguments = cli.run(parse)
+    command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import keras
@@ -111,9 +112,9 @@ def contact_sheet(paths):
     return sheet
 
 
-def main(arguments):
-    """Run the script with the options that parse() returned."""
-    photo, output = arguments.photo, arguments.output
+def main(arguments, photo):
+    """Run the script with what parse() returned."""
+    output = arguments.output
     partial = output.with_name(f".partial-{output.name}")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir()
@@ -125,4 +126,4 @@ def main(arguments):
 
 
 if __name__ == "__main__":
-    cli.run(main, arguments, after_interrupt="nothing was replaced")
+    cli.run(main, *command, after_interrupt="nothing was replaced")

@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 
-from common import cli, files, fingerprints, folders, recipes, records, tables
+from common import cli, files, fingerprints, folders, parsers, recipes, records, tables
 from common.cli import InputError
 
 RESULTS = files.ROOT / "results"
@@ -30,19 +30,7 @@ TAKEN_OVER = {
 def parse(argv=None):
     """The command line's options, or those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
-    parser.add_argument(
-        "--data",
-        type=cli.path,
-        default=folders.DATA,
-        metavar="FOLDER",
-        help="the photos of your runs (default: data)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=cli.path,
-        metavar="FOLDER",
-        help="where your runs are (default: weights, for another --data than data weights/NAME)",
-    )
+    parsers.add_folders(parser, "the photos of your runs", "where your runs are")
     parser.add_argument(
         "--publish", action="store_true", help="take your runs over, fill the READMEs anew"
     )

@@ -78,7 +78,7 @@ def scripts_in_this_process():
 
     def run(command):
         script = importlib.import_module(Path(command[1]).stem)
-        script.main(script.parse([str(option) for option in command[2:]]))
+        small.start(script, command[2:])
         return subprocess.CompletedProcess(command, 0)
 
     with pytest.MonkeyPatch.context() as patch:
@@ -137,9 +137,9 @@ class Workplace:
         self.monkeypatch.setattr(sys, "argv", command)
         keras.utils.clear_session()  # layers are named and numbered as in a process of their own
         try:
-            cli.run(lambda: script.main(script.parse()))
+            cli.run(lambda: small.start(script))
         except SystemExit as stop:
-            return stop.code
+            return stop.code or 0
         finally:  # as at the end of a process of its own
             for lock in folders._locked.values():
                 lock.close()
@@ -201,7 +201,7 @@ os.environ |= job["environment"]
 sys.argv = job["argv"]
 script = globals()[sys.argv[0].removesuffix(".py")]
 exec(job["code"])
-cli.run(lambda: script.main(script.parse()))
+cli.run(lambda: small.start(script))
 """
 
 

@@ -32,3 +32,9 @@ def shrink(*scripts):
     keras.applications.VGG16 = small_vgg16
     for script in scripts:
         script.IMAGE_SIZE = SIZE
+
+
+def start(script, argv=None):
+    """Call a script's main() with what its parse() returned."""
+    parsed = script.parse(None if argv is None else [str(option) for option in argv])
+    return script.main(*(parsed if isinstance(parsed, tuple) else [parsed]))

@@ -36,6 +36,7 @@ import numpy as np
 from common import networks, parsers
 import pytest
 import scratch
+import small
 from conftest import SMALL
 from keras import layers
 from PIL import Image
@@ -65,7 +66,7 @@ def train(data, folder, epochs, *options, vgg16_weights="random"):
         own = [] if script is best else ["--epochs", epochs[script]]
         own += [] if script is scratch else ["--vgg16-weights", vgg16_weights]
         places = ["--data", data, "--weights", folder]
-        script.main(script.parse([str(option) for option in [*places, *own, *options]]))
+        small.start(script, [*places, *own, *options])
 
 
 @pytest.fixture(scope="module")
@@ -287,7 +288,7 @@ def refusal(monkeypatch, capsys, *options):
     """The one line with which the script refuses."""
     monkeypatch.setattr(sys, "argv", ["app.py", *map(str, options)])
     with pytest.raises(SystemExit) as stop:
-        cli.run(lambda: app.main(app.parse()))
+        cli.run(lambda: small.start(app))
     (line,) = capsys.readouterr().err.splitlines()
     assert stop.value.code == 2
     return line

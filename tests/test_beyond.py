@@ -147,13 +147,13 @@ def test_folds_are_tested_by_what_has_not_seen_them():
     noise = random.normal(size=(200, 50))
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     labels = random.permutation(np.arange(200) % 2)
-    fold = choose.divide(labels, 5, seed=0)
+    fold = choose.fold_numbers(labels, 5, seed=0)
     for label in 0, 1:
         assert np.bincount(fold[labels == label]).tolist() == [20] * 5
     result = choose.cross_validate(noise, labels, fold, gamma=4.0, ridge=0.01)
     assert 0.35 < result["accuracy"] < 0.65  # seen before, all would be right
     with pytest.raises(InputError, match="fewer than 101"):
-        choose.divide(labels, 101, seed=0)
+        choose.fold_numbers(labels, 101, seed=0)
     one_hot = np.eye(2)[labels]  # the same as more than two classes are given
     many = choose.cross_validate(noise, one_hot, fold, gamma=4.0, ridge=0.01)
     assert many == pytest.approx(result)

@@ -19,7 +19,16 @@ import scratch
 
 GOLDEN = Path(__file__).parent / "golden" / "commands.json"
 VOLATILE = {
-    *("run", "started", "finished", "commit", "versions", "hardware", "seconds_per_epoch"),
+    *(
+        "made_with",
+        "run",
+        "started",
+        "finished",
+        "commit",
+        "versions",
+        "hardware",
+        "seconds_per_epoch",
+    ),
     "val_probabilities",
 }
 

@@ -55,7 +55,7 @@ from common import backend, cli, runs
 import scratch, small
 small.shrink(scratch)
 {SETUP}
-cli.run(lambda: scratch.main(scratch.parse()))
+cli.run(lambda: scratch.main(*scratch.parse()))
 """
 
 
@@ -164,7 +164,14 @@ def test_two_workers_train_as_one_device_and_resume_together(workplace, no_dropo
     assert "Record:" in results[0][1] and "Record:" not in results[1][1]
     assert len(workplace.records()) == 3
     left = {path.name for path in workplace.weights.rglob("*")}
-    assert left == {"checkpoints", "first_try.weights.h5", "photos.txt", "runs.jsonl", ".lock"}
+    assert left == {
+        "checkpoints",
+        "first_try.weights.h5",
+        "photos.txt",
+        "runs.jsonl",
+        ".lock",
+        ".listing.json",
+    }
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import shutil
 import signal
 
 import bottleneck
-from common import files
+from common import files, folders
 import finetune
 import h5py
 from common import images
@@ -68,6 +68,7 @@ def test_the_article_from_top_to_bottom(workplace):
         "photos.txt",
         "runs.jsonl",
         ".lock",
+        ".listing.json",
     }
     assert list((workplace.weights / "checkpoints").iterdir()) == []
 
@@ -118,13 +119,13 @@ def test_defaults_are_the_articles():
 def test_the_recipes_loss_and_optimizer_are_compiled(workplace, monkeypatch, script, recipe):
     if script is finetune:
         workplace.run(bottleneck, "--epochs", 1, "--recipe", recipe)
-    models, init = [], runs.Run.__init__
+    models, resume = [], runs.Run.resume
 
-    def note(self, settings, arguments, model, train_generator):
+    def note(self, model, train_generator):
         models.append(model)
-        init(self, settings, arguments, model, train_generator)
+        return resume(self, model, train_generator)
 
-    monkeypatch.setattr(runs.Run, "__init__", note)
+    monkeypatch.setattr(runs.Run, "resume", note)
     record = workplace.run(script, "--epochs", 1, "--recipe", recipe)
     of_2016 = recipe == "faithful"
     assert models[0].loss is keras2016.binary_crossentropy if of_2016 else "binary_crossentropy"
@@ -403,7 +404,7 @@ def test_refused_weights_are_not_remembered(workplace, tmp_path):
     assert "wrong.h5: not the weights" in workplace.error(
         bottleneck, "--vgg16-weights", tmp_path / "wrong.h5"
     )
-    assert not (workplace.weights / vgg16.LINK).is_symlink()
+    assert not (workplace.weights / folders.VGG16).is_symlink()
 
 
 KILLED = """
@@ -488,10 +489,10 @@ def test_other_settings_do_not_resume(workplace, monkeypatch, capsys):
     def interrupted(*_):
         raise KeyboardInterrupt
 
-    finish = runs.Run.finish
-    monkeypatch.setattr(runs.Run, "finish", interrupted)
+    save = runs.Run.save
+    monkeypatch.setattr(runs.Run, "save", interrupted)
     assert workplace.status(scratch, "--epochs", 1) == 130
-    monkeypatch.setattr(runs.Run, "finish", finish)
+    monkeypatch.setattr(runs.Run, "save", save)
     workplace.run(scratch, "--epochs", 1, "--seed", 1)
     assert "Resuming" not in capsys.readouterr().out
     workplace.run(scratch, "--epochs", 1)

@@ -18,6 +18,7 @@ import numpy as np
 from common import parsers, plots
 import predict
 import pytest
+import small
 from common import tables
 import scratch
 from common import networks, vgg16
@@ -74,7 +75,7 @@ def trained(shapes, tmp_path_factory):
     for script in EXPERIMENTS:
         own = {scratch: ["--epochs", 2], best: ["--vgg16-weights", "random"]}
         own = own.get(script, ["--vgg16-weights", "random", "--epochs", 2])
-        script.main(script.parse([str(option) for option in [*options, *own]]))
+        small.start(script, [*options, *own])
     lines = (folder / "runs.jsonl").read_text().splitlines()
     return folder, {record["experiment"]: record for record in map(json.loads, lines)}
 
@@ -85,7 +86,7 @@ def start(capsys, monkeypatch, script, *options):
     capsys.readouterr()
     status = 0
     try:
-        cli.run(lambda: script.main(script.parse()))
+        cli.run(lambda: small.start(script))
     except SystemExit as stop:
         status = stop.code
     return status, *capsys.readouterr()
@@ -380,13 +381,10 @@ def test_folders_that_are_no_data_set(names, message, tmp_path):
         path = tmp_path / "data" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (5, 5)).save(path) if name.endswith("jpg") else path.write_text("x")
-    arguments = parsers.experiment("", 1, 1).parse_args(
-        ["--data", str(tmp_path / "data"), "--weights", str(tmp_path / "weights")]
-    )
     with pytest.raises(InputError, match=message):
-        folders.settle(arguments)
+        photos, _ = folders.settle(tmp_path / "data", tmp_path / "weights")
         for split in "train", "validation":
-            images.in_order_generator(arguments.photos / split, SMALL, 4)
+            images.in_order_generator(photos / split, SMALL, 4)
 
 
 def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch, capsys):
@@ -395,31 +393,25 @@ def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch, capsys):
     for name in "data", "a/photos", "b/photos":
         (tmp_path / name / "train").mkdir(parents=True)
 
-    def settle(data, *options):
-        parser = parsers.experiment("", 1, 1)
-        return folders.settle(parser.parse_args(["--data", str(tmp_path / data), *options])).weights
+    def settle(data, weights=None):
+        return folders.settle(tmp_path / data, weights)[1]
 
     assert settle("data") == tmp_path / "weights"
     assert settle("a/photos") == tmp_path / "weights" / "photos" == settle("a/photos")
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
         settle("b/photos")
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*data, not for"):
-        settle("b/photos", "--weights", str(tmp_path / "weights"))
-    assert settle("b/photos", "--weights", str(tmp_path / "other")) == tmp_path / "other"
+        settle("b/photos", tmp_path / "weights")
+    assert settle("b/photos", tmp_path / "other") == tmp_path / "other"
     (tmp_path / "weights/photos/best.weights.h5").write_bytes(b"")
     parser = parsers.model("")
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
         parsers.find_models(parser.parse_args(["--data", str(tmp_path / "b/photos")]))
-    monkeypatch.chdir(tmp_path)  # as make has it
-    with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
-        parsers.find_models(
-            parser.parse_args(["--data", "b/photos", "--weights", "weights/photos"])
-        )
     assert parsers.find_models(parser.parse_args(["--data", str(tmp_path / "a/photos")]))
     (tmp_path / "a").rename(tmp_path / "c")  # moved; its outputs may go
     capsys.readouterr()
     assert settle("c/photos") == tmp_path / "weights" / "photos"
-    assert "a/photos, which is gone; takes" in capsys.readouterr().err
+    assert "a/photos, which no longer exists; assuming" in capsys.readouterr().err
     assert settle("c/photos")
     assert capsys.readouterr().err == ""
 

@@ -285,7 +285,7 @@ def test_near_empty_classes_are_told(workplace, data):
     (data / "validation/cats/cat.0.jpg").unlink()
     record = workplace.run(scratch, "--epochs", 1)
     assert record["majority_accuracy"] == pytest.approx(6 / 11)
-    assert "always says dogs has 0.5455" in workplace.capsys.readouterr().out
+    assert "Baseline: always predicting dogs scores 0.5455" in workplace.capsys.readouterr().out
 
 
 def test_a_record_that_does_not_fit_is_taken_back(tmp_path):
@@ -426,7 +426,7 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path, starter):
         done = records.read(folder / "runs.jsonl")
         assert [r["experiment"] for r in done] == ["scratch", "bottleneck", "finetune", "best"]
         assert not list(folder.glob(".partial-*"))
-        models = [networks.load(folder / name, "random") for name in parsers.BEST_FIRST]
+        models = [networks.load(folder / name, "random") for name in parsers.MODELS.values()]
         photos = predict.find_photos([drawings / "validation"])
         answers = [[a for _, a, _ in networks.predict(*model, photos)] for model in models]
         rows = (folder / "answers.csv").read_text().splitlines()

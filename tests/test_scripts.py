@@ -10,6 +10,7 @@ import draw
 from common import files
 import preview
 import pytest
+import small
 import report
 from PIL import Image
 
@@ -68,7 +69,7 @@ def test_epochs_must_be_a_whole_number(value):
 def run(script, *argv):
     """A script's exit status."""
     try:
-        cli.run(lambda: script.main(script.parse([str(argument) for argument in argv])))
+        cli.run(lambda: small.start(script, argv))
     except SystemExit as stop:
         return stop.code
     return 0

@@ -15,10 +15,10 @@ pytestmark = pytest.mark.usefixtures("whole_vgg16")
 
 
 def test_random_base_is_always_the_same():
-    base = vgg16.convolutional_base("random", SIZE)
+    base, described = vgg16.load("random", None, SIZE)
     assert base.output_shape == (None, 1, 1, 512)
     assert vgg16.digest(base) == vgg16.digest(vgg16.convolutional_base("random", SIZE))
-    assert vgg16.describe(base, "random")["vgg16_weights"] == "random"
+    assert described == {"vgg16_weights": "random", "vgg16_sha256": vgg16.digest(base)}
 
 
 def test_weights_of_the_right_shape_only_are_warned_of(tmp_path, capsys):
@@ -26,9 +26,9 @@ def test_weights_of_the_right_shape_only_are_warned_of(tmp_path, capsys):
     keras.applications.VGG16(include_top=False, weights=None, input_shape=(48, 48, 3)).save_weights(
         path
     )
-    base = vgg16.convolutional_base(path, SIZE)
+    _, described = vgg16.load(path, None, SIZE)
     assert "not the ImageNet weights" in capsys.readouterr().err
-    assert vgg16.describe(base, path)["vgg16_weights"] == "other"
+    assert described["vgg16_weights"] == "other"
 
 
 def test_other_files_are_refused_without_further_ado(tmp_path, recwarn):
@@ -64,16 +64,16 @@ def test_the_file_given_last_is_remembered(tmp_path, monkeypatch):
     given.write_bytes(b"weights")
     folder = tmp_path / "weights"
     folder.mkdir()
-    assert vgg16.weights_file(None, folder) == "imagenet"
-    assert vgg16.weights_file(given, folder) == str(given)
-    assert vgg16.weights_file(None, folder) == "imagenet"  # not before it has proved good
-    vgg16.remember(str(given), folder)
-    vgg16.remember("imagenet", folder)
-    assert vgg16.weights_file(None, folder) == str(given)
+    assert folders.vgg16_weights(None, folder) == "imagenet"
+    assert folders.vgg16_weights(given, folder) == str(given)
+    assert folders.vgg16_weights(None, folder) == "imagenet"  # not before it has proved good
+    folders.remember_vgg16(given, folder)
+    folders.remember_vgg16("imagenet", folder)
+    assert folders.vgg16_weights(None, folder) == str(given)
     monkeypatch.setattr(folders, "WEIGHTS", folder)  # its file counts for other data sets, too
-    assert vgg16.weights_file(None, tmp_path / "another") == str(given)
+    assert folders.vgg16_weights(None, tmp_path / "another") == str(given)
     given.unlink()
-    assert vgg16.weights_file(None, folder) == "imagenet"
+    assert folders.vgg16_weights(None, folder) == "imagenet"
 
 
 @pytest.mark.skipif(not os.environ.get("VGG16_WEIGHTS"), reason="VGG16_WEIGHTS not set")

@@ -105,9 +105,18 @@ def run(function, *arguments, after_interrupt="run the same command again to go 
     except KeyboardInterrupt:
         print(f"\n{prog}: interrupted; {after_interrupt}", file=sys.stderr)
         status = 130
-    except Exception:
-        traceback.print_exc()
+    except Exception as error:
         status = 1
+        # TensorFlow's, where another worker of --distribute is lost; it isn't imported here.
+        if type(error).__name__ == "UnavailableError":
+            print(
+                f"{prog}: error: another worker has stopped or can't be reached; see what it "
+                "says, and start all of them again to go on",
+                file=sys.stderr,
+            )
+            status = 2
+        else:
+            traceback.print_exc()
     # Only here, where the exception is gone and with it what an interrupted fit() held: if
     # TensorFlow frees that while Python ends, it waits for ever for a thread that waits for Python.
     gc.collect()

@@ -5,7 +5,6 @@ replicas, one a device, and their gradients are averaged. All workers draw the s
 numbers, so that they agree on every batch, and each takes its own share of it.
 """
 
-import functools
 import hashlib
 import os
 
@@ -38,30 +37,15 @@ class MultiWorkerMirroredStrategy(_ForKeras, tf.distribute.MultiWorkerMirroredSt
     """Several processes, the workers, on one machine or several."""
 
 
-def tells_of_lost_workers(main):
-    """A decorator for a script's main(): an InputError instead of TensorFlow's where one stops."""
-
-    @functools.wraps(main)
-    def wrapper(arguments):
-        try:
-            main(arguments)
-        except tf.errors.UnavailableError as error:
-            raise InputError(
-                "another worker has stopped or can't be reached; see what it says, and start all "
-                "of them again to go on"
-            ) from error
-
-    return wrapper
-
-
-def strategy(arguments):
+def strategy(arguments, photos, validation_photos):
     """The tf.distribute.Strategy in whose scope() the model is to be built and compiled.
 
     Without --distribute, TensorFlow's default one, which changes nothing. To be called before
     anything else is done with TensorFlow; waits for the other workers. Raises InputError for
-    a TF_CONFIG that can't be used or a batch that can't be divided evenly.
+    a TF_CONFIG that can't be used, and where photos or batches can't be divided evenly: the mean
+    of the replicas' gradients would then not be the mean over the photos.
     """
-    if not arguments.distribute:
+    if not getattr(arguments, "distribute", False):
         return tf.distribute.get_strategy()
     if "TF_CONFIG" in os.environ:
         count, _ = folders.workers()
@@ -72,34 +56,21 @@ def strategy(arguments):
             raise InputError(f"TF_CONFIG: can't start this worker ({error})") from error
     else:
         strategy = MirroredStrategy()
-    check_shares(arguments.batch_size, "--batch-size: a batch of {}", strategy)
-    return strategy
-
-
-def check_shares(photos, what, strategy):
-    """Raise InputError where the replicas would get unequal shares of so many photos.
-
-    The mean of their gradients would then not be the mean over the photos.
-    what: of the message, with {} for the number.
-    """
     replicas = strategy.num_replicas_in_sync
-    if photos % replicas:
-        raise InputError(
-            f"{what.format(f'{photos} photos')} can't be divided evenly between {replicas} replicas"
-        )
-
-
-def check_last_batch(photos, batch_size, strategy):
-    """Raise InputError where the last batch to validate on is too small for all replicas.
-
-    TensorFlow fails where one gets no photo at all; shares of different sizes it adds up right.
-    """
-    last, replicas = photos % batch_size, strategy.num_replicas_in_sync
+    for count, what in (
+        (arguments.batch_size, f"--batch-size: a batch of {arguments.batch_size} photos"),
+        (photos, f"the {photos} photos to train on"),
+    ):
+        if count % replicas:
+            raise InputError(f"{what} can't be divided evenly between {replicas} replicas")
+    # TensorFlow fails where a replica gets no photo; unequal shares it adds up right.
+    last = validation_photos % arguments.batch_size
     if 0 < last < replicas:
         raise InputError(
-            f"--batch-size: of {photos} photos to validate on, the last batch would have {last}, "
-            f"fewer than the {replicas} replicas; choose another"
+            f"--batch-size: of {validation_photos} photos to validate on, the last batch would "
+            f"have {last}, fewer than the {replicas} replicas; choose another"
         )
+    return strategy
 
 
 def describe(strategy):

@@ -1,21 +1,33 @@
 """Features that are stored with what they were made from, and batches of them."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 from tensorflow.keras.preprocessing.image import Iterator
 
-from common import files, runs
+from common import files, made, runs
 
 
-def save_bottleneck_features(base, generator, path, source):
+# What features depend on, of what the record of a run says, beside the photos.
+SOURCE = (
+    *("class_indices", "image_size", "preprocessing", "precision"),
+    *("vgg16_weights", "vgg16_sha256", "frozen_layers", "pooled_layers"),
+)
+
+
+def save_bottleneck_features(base, generator, path, settings):
     """Store base.predict() of the generator's photos, in order, unless `path` has it already.
 
     path: the .npy file, float32 of shape (photos, *base.output_shape[1:]).
-    source: what the features depend on; stored beside them in a .json file with the
-        digest of the .npy file, so that neither a stale file nor a mixed pair is used.
+    settings: what the run's record says; of it, what the features depend on is stored beside
+        them in a .json file with the digest of the .npy file, so that neither a stale file nor
+        a mixed pair is used.
     Returns the features.
     """
+    source = {name: settings[name] for name in SOURCE if name in settings}
+    source["photos"] = settings["data"][Path(generator.directory).name]
+    source["versions"] = made.versions()
     if read_source(path) == source:
         print(f"Using the features in {path.name}.")
         return np.load(path)

@@ -28,11 +28,11 @@ def class_folders(folder):
     return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
-def photos_below(folder):
+def photos_below(folder, quiet=False):
     """Paths of the photos in a folder and its subfolders, in the order of Keras.
 
-    By their endings, in upper or lower case; of others, the number is said on standard error.
-    Hidden files and folders are not looked at, links to folders not followed.
+    By their endings, in upper or lower case; others are skipped, and counted on standard error
+    unless `quiet`. Hidden files and folders are not looked at, links to folders not followed.
     """
     paths = []
     for parent, subfolders, names in os.walk(folder):
@@ -40,7 +40,7 @@ def photos_below(folder):
         paths += [(parent, name) for name in names if name[0] != "."]
     paths = [Path(parent, name) for parent, name in sorted(paths)]
     photos = [path for path in paths if path.name.lower().endswith(PHOTO_ENDINGS)]
-    if left_out := len(paths) - len(photos):
+    if not quiet and (left_out := len(paths) - len(photos)):
         endings = ", ".join(PHOTO_ENDINGS)
         print(f"{folder}: {left_out} files left out that are not {endings}", file=sys.stderr)
     return photos

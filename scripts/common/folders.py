@@ -20,6 +20,7 @@ from common.cli import InputError
 
 DATA, WEIGHTS = files.ROOT / "data", files.ROOT / "weights"  # of the article's photos
 NOTE = "photos.txt"  # in a folder of weights: the path of the photos
+VGG16 = "vgg16.h5"  # there, too: a link to the file of VGG16's weights that was given last
 
 VALIDATION_SHARE = 0.2  # of the photos of each class, where the folder does not say which
 SPLIT_SEED = 0  # not the run's, so that runs with other seeds are tested on the same photos
@@ -28,33 +29,27 @@ SPLIT_SEED = 0  # not the run's, so that runs with other seeds are tested on the
 TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 
 
-def settle(arguments):
-    """Complete the arguments of parsers.experiment(): whose photos, and which weights.
+def settle(data, weights=None, distribute=False):
+    """The folder that holds train/CLASS/ and validation/CLASS/, and that of the weights.
 
-    Sets `weights`, if it was not given, to weights/ for data/ and to weights/NAME for another
-    folder NAME, and `photos` to the folder that holds train/CLASS/ and validation/CLASS/:
-    `data`, or links to it. Returns the arguments. Raises InputError where there are no
-    photos, or where the weights' folder has the outputs of other photos.
-
-    Of several workers, only the chief claims the weights' folder.
+    The first is `data`, or links to its photos; the second `weights`, or default_weights(). Raises
+    InputError where there are no photos, or where the weights are those of other photos. Of
+    several workers, only the chief claims the folder of the weights.
     """
-    data = arguments.data
-    together = getattr(arguments, "distribute", False)
     if not data.is_dir():
         raise InputError(
             f"{data}: no such folder; run `make data`, or give --data a folder "
             "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
         )
-    arguments.weights = arguments.weights or default_weights(data)
-    if not together or workers()[1]:
-        claim(arguments.weights, data)
-    arguments.photos = data
-    if not any((data / split).exists() for split in ("train", "validation")):
-        if together:  # who reads the links would not wait for them
-            raise InputError(f"{data}: --distribute takes folders with train/ and validation/ only")
-        arguments.photos = arguments.weights / "split"
-        divide(data, arguments.photos)
-    return arguments
+    weights = weights or default_weights(data)
+    if not distribute or workers()[1]:
+        claim(weights, data)
+    if any((data / split).exists() for split in ("train", "validation")):
+        return data, weights
+    if distribute:  # who reads the links would not wait for them
+        raise InputError(f"{data}: --distribute takes folders with train/ and validation/ only")
+    divide(data, weights / "split")
+    return weights / "split", weights
 
 
 def workers():
@@ -113,7 +108,9 @@ def check_owner(weights, data):
             raise InputError(
                 f"{has}, not for {data}; give --weights (make: WEIGHTS) another folder"
             )
-        print(f"{has}, which is gone; takes {data} for the same", file=sys.stderr)
+        print(
+            f"{has}, which no longer exists; assuming {data} is the same data set", file=sys.stderr
+        )
     return whose
 
 
@@ -126,6 +123,29 @@ def owner(weights):
     except FileNotFoundError:
         return None
     return Path(text.rstrip("\n"))
+
+
+def vgg16_weights(given, weights):
+    """VGG16's weights: those given, else the file given last, else "imagenet".
+
+    given: a file's path, "imagenet", "random", or None. weights: the folder of weights; a link in
+    weights/ counts for the data sets that have another one, too.
+    """
+    if given in ("imagenet", "random"):
+        return given
+    if given is None:
+        links = (weights / VGG16, WEIGHTS / VGG16)
+        return next((str(link.resolve()) for link in links if link.is_file()), "imagenet")
+    return str(Path(given).expanduser().resolve())
+
+
+def remember_vgg16(given, weights):
+    """Link to a file of VGG16's weights that has proved good, for the next time."""
+    file = vgg16_weights(given, weights)
+    if file not in ("imagenet", "random"):
+        temporary = weights / f".partial-{os.getpid()}-{VGG16}"
+        temporary.symlink_to(file)
+        temporary.replace(weights / VGG16)
 
 
 _locked = {}  # by this process: {path: open file}

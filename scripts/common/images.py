@@ -34,14 +34,14 @@ def training_generator(
     preprocessing: what recipes.preprocessing() returned.
     Raises InputError for a bad folder.
     """
-    datagen = _datagen(preprocessing, **augmentation)
-    return _flow(datagen, folder, image_size, batch_size, preprocessing, True, shuffle=True)
+    generator = _flow(folder, image_size, batch_size, preprocessing, augmentation, shuffle=True)
+    generator.settings["augmentation"] = augmentation
+    return generator
 
 
 def validation_generator(folder, image_size, batch_size, preprocessing=recipes.PREPROCESSING):
     """Batches (photos, labels) in the order of the folder, not augmented."""
-    datagen = _datagen(preprocessing)
-    return _flow(datagen, folder, image_size, batch_size, preprocessing, True, shuffle=False)
+    return _flow(folder, image_size, batch_size, preprocessing)
 
 
 def in_order_generator(folder, image_size, batch_size, preprocessing=recipes.PREPROCESSING):
@@ -49,8 +49,7 @@ def in_order_generator(folder, image_size, batch_size, preprocessing=recipes.PRE
 
     The labels in the same order are the generator's `targets`.
     """
-    datagen = _datagen(preprocessing)
-    return _flow(datagen, folder, image_size, batch_size, preprocessing, False, shuffle=False)
+    return _flow(folder, image_size, batch_size, preprocessing, labelled=False)
 
 
 def _datagen(preprocessing, **augmentation):
@@ -66,7 +65,10 @@ def _datagen(preprocessing, **augmentation):
     )
 
 
-def _flow(datagen, folder, image_size, batch_size, preprocessing, labelled, shuffle):
+def _flow(
+    folder, image_size, batch_size, preprocessing, augmentation=(), labelled=True, shuffle=False
+):
+    """A generator, with the `settings` that a run's record tells of it."""
     folder = Path(folder)
     if not folder.is_dir():
         raise InputError(
@@ -79,7 +81,7 @@ def _flow(datagen, folder, image_size, batch_size, preprocessing, labelled, shuf
             f"{folder}: the experiments need at least two classes, that is two subfolders; "
             f"found {len(classes)}{': ' + ', '.join(classes) if classes else ''}"
         )
-    generator = datagen.flow_from_directory(
+    generator = _datagen(preprocessing, **dict(augmentation)).flow_from_directory(
         folder,
         target_size=image_size,
         batch_size=batch_size,
@@ -94,6 +96,7 @@ def _flow(datagen, folder, image_size, batch_size, preprocessing, labelled, shuf
     for name, count in zip(classes, photos, strict=True):
         if count == 0:
             raise InputError(f"{folder / name}: no photos (.jpg, .png, ...) in this class folder")
+    generator.settings = {"image_size": list(image_size), "preprocessing": preprocessing}
     return generator
 
 

@@ -3,14 +3,13 @@
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import h5py
 import keras
 import numpy as np
 from PIL import Image
 
-from common import files, images, recipes, transform, vgg16
+from common import files, images, made, recipes, records, transform, vgg16
 from common.cli import InputError
 
 BATCH_SIZE = 8  # photos that go through the network at once; more are not faster
@@ -26,16 +25,32 @@ def save_model(model, path, record):
 
     `about/architecture` is the model's to_json(), uncompiled; `about/record` is the run's record,
     whose `class_indices`, `image_size` and `preprocessing` tell how to feed the model
-    and how to read its answer. They are data sets because attributes end at 64 KiB.
+    and how to read its answer. They are data sets because attributes end at 64 KiB. The record
+    also goes to the runs beside the model, once the model is on the disk.
     """
-    memory = InMemory()
-    model.save_weights(memory)
+    memory = _in_memory(model)
     with h5py.File(memory, "r+") as file:
         architecture = json.loads(model.to_json())
         architecture.pop("compile_config", None)  # of the training, which is over
         file["about/architecture"] = json.dumps(architecture)
         file["about/record"] = json.dumps(record)
-    write(path, memory)
+    runs = path.parent / records.RUNS
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(memory.getbuffer())
+        if record["run"] not in {run.get("run") for run in records.read(runs)}:
+            records.append(runs, record)
+
+
+def save_weights(model, path):
+    """Save the weights alone, with the optimizer's state."""
+    with files.replacing(path) as temporary:
+        temporary.write_bytes(_in_memory(model).getbuffer())
+
+
+def _in_memory(model):
+    memory = InMemory()
+    model.save_weights(memory)
+    return memory
 
 
 class InMemory(io.BytesIO):
@@ -49,23 +64,17 @@ class InMemory(io.BytesIO):
         return "memory.weights.h5"  # Keras insists on the ending
 
 
-def write(path, memory):
-    with files.replacing(path) as temporary:
-        temporary.write_bytes(memory.getbuffer())
-
-
-def read_model_record(path, remedy):
+def read_record(path, remedy):
     """The record that save_model() stored with a model's weights.
 
-    remedy: what to do, for the InputError if there is no such file.
+    remedy: what to do, for the InputError if there is no such file, or another one.
     """
-    if not Path(path).exists():
+    if not path.exists():
         raise InputError(f"{path}: no such file; {remedy}")
-    try:
-        with h5py.File(path, "r") as file:
-            return json.loads(file["about/record"][()])
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(f"{path}: not a model of this repository; {remedy}") from error
+    record = made.read_record(path)
+    if record is None:
+        raise InputError(f"{path}: not a model of this repository; {remedy}")
+    return record
 
 
 def load(path, vgg16_weights=None):
@@ -75,7 +84,7 @@ def load(path, vgg16_weights=None):
     Raises InputError if it is none of this repository's, or VGG16's weights are others than
     those it was trained with.
     """
-    record = read_model_record(path, "name one that the scripts wrote")
+    record = read_record(path, "name one that the scripts wrote")
     try:
         with h5py.File(path) as file:
             model = keras.models.model_from_json(file["about/architecture"][()])
@@ -92,16 +101,10 @@ def load(path, vgg16_weights=None):
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a whole model ({reason[:200]}); train it anew") from error
     if record["experiment"] == "bottleneck":  # it takes VGG16's features; put it on top
-        weights = vgg16.weights_file(vgg16_weights, path.parent)
         policy = keras.config.dtype_policy()
-        keras.config.set_dtype_policy(record.get("precision", "float32"))
-        base = vgg16.convolutional_base(weights, image_size)
+        keras.config.set_dtype_policy(records.precision(record))
+        base, _ = vgg16.load(vgg16_weights, path.parent, image_size, classifier=(path, record))
         keras.config.set_dtype_policy(policy)
-        if vgg16.digest(base) != record["vgg16_sha256"]:
-            raise InputError(
-                f"{path}: trained on the features of other VGG16 weights than {weights}; "
-                "name those with --vgg16-weights (make: VGG16_WEIGHTS)"
-            )
         model = keras.Model(base.input, model(base.output))
     return model, record
 

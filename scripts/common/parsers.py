@@ -4,37 +4,38 @@ Scripts parse their command line before they import TensorFlow, so that --help a
 are answered at once.
 """
 
+import shlex
+import sys
+
 from common import cli, folders, recipes
 from common.cli import InputError
 
-BEST_FIRST = (  # which model is taken if none is named: by the accuracies in the README
-    "best.weights.h5",
-    "fine_tuned.weights.h5",
-    "bottleneck_fc_model.weights.h5",
-    "first_try.weights.h5",
-)
+MODELS = {  # the best first, by the accuracies in the README: that is taken if none is named
+    "best": "best.weights.h5",
+    "finetune": "fine_tuned.weights.h5",
+    "bottleneck": "bottleneck_fc_model.weights.h5",
+    "scratch": "first_try.weights.h5",
+}
 
 
 def experiment(description, epochs, batch_size):
-    """The options that the experiments have in common.
+    """A parser of the options that the experiments have in common.
 
     epochs: None for a model that is trained in one step, without any of the article's constants.
     """
     parser = cli.ArgumentParser(description)
-    parser.add_argument(
-        "--data",
-        type=cli.path,
-        default=folders.DATA,
-        metavar="FOLDER",
-        help="folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone, of which a "
-        "fifth is then to validate on (default: data)",
+    add_folders(
+        parser,
+        "folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone, of which a fifth "
+        "is then held out to validate on",
+        "where weights, features and the record of the run go, and are read from",
     )
     parser.add_argument(
         "--batch-size",
         type=cli.positive,
         default=batch_size,
         metavar="N",
-        help="photos a gradient step, or that go through VGG16 at once (default: %(default)s)",
+        help="photos per gradient step, or that go through VGG16 at once (default: %(default)s)",
     )
     parser.add_argument(
         "--seed",
@@ -57,42 +58,74 @@ def experiment(description, epochs, batch_size):
     parser.add_argument(
         "--precision",
         choices=("float32", "mixed_bfloat16"),
-        help="of what the README says is computed in bfloat16 where the processor can "
-        "(default: mixed_bfloat16 where it multiplies in it, else float32)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=cli.path,
-        metavar="FOLDER",
-        help="where weights, features and the record of the run go, and are read from (default: "
-        "weights, for another --data than data weights/NAME)",
+        help="Keras's dtype policy (default: mixed_bfloat16 where the processor multiplies in "
+        "bfloat16, else float32)",
     )
     return parser
 
 
+def parse(parser, argv=None, experiment=None):
+    """The options of experiment(), the folder of the photos, and that of the weights.
+
+    The photos are in train/CLASS/ and validation/CLASS/. experiment: one of MODELS, which is
+    not trained where --unless says so: then this ends the process. Raises InputError where
+    there are no photos, or where the weights are those of other photos.
+    """
+    if experiment:
+        group = parser.add_argument_group("for make")
+        group.add_argument(
+            "--unless",
+            choices=("made", "usable"),
+            help="do nothing if the model there was made with these photos and options, these "
+            "package versions and this code; usable: whatever its epochs and batch size",
+        )
+        group.add_argument(
+            "--is-recorded",
+            action="store_true",
+            help="train nothing; the exit status is 0 if runs.jsonl has such a run, else 1",
+        )
+    arguments = parser.parse_args(argv)
+    photos, weights = folders.settle(
+        arguments.data, arguments.weights, getattr(arguments, "distribute", False)
+    )
+    if experiment and (arguments.unless or arguments.is_recorded):
+        from common import made  # not above: SciPy takes its time
+
+        if arguments.is_recorded:
+            sys.exit(not made.is_recorded(experiment, arguments, photos, weights))
+        if made.is_made(experiment, MODELS[experiment], arguments, photos, weights):
+            print(f"{weights / MODELS[experiment]} is up to date.")
+            sys.exit()
+    return arguments, photos, weights
+
+
+def command(script, arguments, weights):
+    """The command line of another experiment with the same options, for a message."""
+    options = vars(arguments) | {"weights": weights if weights != folders.WEIGHTS else None}
+    defaults = {"recipe": "faithful", "preprocessing": "rescaled"}
+    names = ("data", "weights", "seed", "recipe", "preprocessing", "precision", "vgg16_weights")
+    given = [
+        f"--{name.replace('_', '-')} {shlex.quote(str(options[name]))}"
+        for name in names
+        if options[name] not in (None, defaults.get(name))
+    ]
+    return f"`python scripts/{script}.py {' '.join(given)}` (or make {script})"
+
+
 def model(description):
-    """The options that choose a model, for the scripts that use one."""
+    """A parser of the options that choose a model, for the scripts that use one."""
     parser = cli.ArgumentParser(description)
     parser.add_argument(
         "--model",
         type=cli.path,
         metavar="FILE",
         help="a .weights.h5 file that one of the scripts wrote (default: the first of "
-        f"{', '.join(BEST_FIRST)} that there is in the weights' folder)",
+        f"{', '.join(MODELS.values())} that there is in the folder of weights)",
     )
-    parser.add_argument(
-        "--data",
-        type=cli.path,
-        default=folders.DATA,
-        metavar="FOLDER",
-        help="the photos that the model was trained on, which tells the weights' folder "
-        "(default: data)",
-    )
-    parser.add_argument(
-        "--weights",
-        type=cli.path,
-        metavar="FOLDER",
-        help="where the model is (default: weights, for another --data than data weights/NAME)",
+    add_folders(
+        parser,
+        "the photos that the model was trained on, which tell the folder of weights",
+        "where the model is",
     )
     add_vgg16(parser)
     return parser
@@ -108,14 +141,31 @@ def find_models(arguments):
         if not arguments.model.exists():
             raise InputError(f"{arguments.model}: no such file; name one that the scripts wrote")
         return [arguments.model]
-    default = folders.default_weights(arguments.data)
-    weights = arguments.weights or default
-    if weights.resolve() == default.resolve():  # make names it, too
+    weights = arguments.weights
+    if weights is None:
+        weights = folders.default_weights(arguments.data)
         folders.check_owner(weights, arguments.data)
-    found = [weights / name for name in BEST_FIRST if (weights / name).exists()]
+    found = [weights / name for name in MODELS.values() if (weights / name).exists()]
     if not found:
         raise InputError(f"{weights}: no model there yet; `make scratch` makes the first")
     return found
+
+
+def add_folders(parser, data, weights):
+    """The options for the folders of photos and of weights, with these texts of help."""
+    parser.add_argument(
+        "--data",
+        type=cli.path,
+        default=folders.DATA,
+        metavar="FOLDER",
+        help=f"{data} (default: data)",
+    )
+    parser.add_argument(
+        "--weights",
+        type=cli.path,
+        metavar="FOLDER",
+        help=f"{weights} (default: weights, for another --data than data weights/NAME)",
+    )
 
 
 def add_recipe(parser):
@@ -163,6 +213,6 @@ def add_distribute(parser):
     parser.add_argument(
         "--distribute",
         action="store_true",
-        help="trains on all GPUs of this machine or, where TF_CONFIG is set, together with the "
+        help="train on all GPUs of this machine or, where TF_CONFIG is set, together with the "
         "other workers it names; they must share the weights folder",
     )

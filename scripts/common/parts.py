@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from common import files, fingerprints, records, runs, vgg16
+import numpy as np
+
+from common import files, fingerprints, folders, made, records, runs
 
 # What runs on each part. The classifier that fine-tuning starts from is the part's own.
 SCRIPTS = {
@@ -17,19 +19,20 @@ SCRIPTS = {
 ANY_SIZE = (150, 150)  # of the photos; nothing is done with their pixels here
 
 
-def named(generator, numbers):
-    """(name, path) of the generator's photos of these numbers; names without their class."""
-    return [
-        (
-            "-".join(Path(generator.filenames[number]).parts[1:]),
-            Path(generator.filepaths[number]).absolute(),
-        )
-        for number in numbers
-    ]
+def photos_by_class(generator, prefix=""):
+    """The generator's photos as {class: [(prefix and name, path), ...]}."""
+    photos = {name: [] for name in generator.class_indices}
+    for name, path in zip(generator.filenames, generator.filepaths, strict=True):
+        of_class, *rest = Path(name).parts
+        photos[of_class].append((prefix + "-".join(rest), Path(path).absolute()))
+    return photos
 
 
 def link(folds, tested, folder):
-    """A data folder of links: one fold in validation/, the others in train/."""
+    """A data folder of links: the fold of that number in validation/, the others in train/.
+
+    folds: what photos_by_class() returned, or parts of it.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     for number, fold in enumerate(folds):
         for name, photos in fold.items():
@@ -40,7 +43,7 @@ def link(folds, tested, folder):
 
 
 def describe(folds, tested, digests):
-    """What images.describe() will say of the folder that link() makes."""
+    """What images.describe() will say of the folder that link() makes. digests: {path: SHA-256}."""
     listed = {"train": [], "validation": []}
     for number, fold in enumerate(folds):
         split = "validation" if number == tested else "train"
@@ -55,29 +58,57 @@ def describe(folds, tested, digests):
     }
 
 
-def run_scripts(arguments, experiment, folder, seed):
-    """Train and test on the photos in folder/data, everything else being in folder, too.
+def settings(arguments, experiment, seed):
+    """Of a run's record, what the options say; versions are, too."""
+    steps = {name: getattr(arguments, name) for name in ("recipe", "epochs", "batch_size")}
+    return {
+        "experiment": experiment,
+        "seed": seed,
+        **(steps if experiment != "best" else {}),
+        "precision": arguments.precision or runs.fastest_precision(),
+        "versions": made.versions(),
+    }
 
-    Returns the run's record.
+
+def run(path, known, folds, tested, digests, folder, arguments, weights, prepare=None):
+    """The record of a run on these photos: the one in `path`, or a new one that is added to it.
+
+    known: of the record, what settings() returned and more. folds, tested, digests: see link()
+    and describe(). folder: the run's own, for the links, its weights and its record. weights:
+    where VGG16's are looked for. prepare: called before with what the record will say of the
+    photos.
     """
+    photos = describe(folds, tested, digests)
+    for record in records.read(path)[::-1]:
+        if record.items() >= known.items() and record["data"].items() >= photos.items():
+            return record
+    link(folds, tested, folder / "data")
+    if prepare:
+        prepare(photos)
+    experiment = known["experiment"]
     for script in SCRIPTS[experiment]:
         options = {
             "--data": folder / "data",
             "--weights": folder,
-            "--seed": seed,
-            "--precision": arguments.precision or runs.fastest_precision(),
+            "--seed": known["seed"],
+            "--precision": known["precision"],
         }
         if script != "best":  # which has no such options
-            options["--recipe"] = arguments.recipe
+            options["--recipe"] = known["recipe"]
             if script == experiment:
-                options |= {"--epochs": arguments.epochs, "--batch-size": arguments.batch_size}
+                options |= {"--epochs": known["epochs"], "--batch-size": known["batch_size"]}
         if script != "scratch":
-            options["--vgg16-weights"] = vgg16.weights_file(
-                arguments.vgg16_weights, arguments.weights
-            )
+            options["--vgg16-weights"] = folders.vgg16_weights(arguments.vgg16_weights, weights)
         command = [text for option in options.items() for text in map(str, option)]
         # In a process of its own, as if it were started by hand.
         done = subprocess.run([sys.executable, files.ROOT / "scripts" / f"{script}.py", *command])
         if done.returncode:
             sys.exit(done.returncode)  # it has said why
-    return records.read(folder / "runs.jsonl")[-1]
+    record = records.read(folder / records.RUNS)[-1] | known
+    records.append(path, record)
+    return record
+
+
+def subset(of_class, numbers):
+    """These of a class's photos."""
+    return [of_class[number] for number in np.sort(numbers)]

@@ -13,6 +13,7 @@ from pathlib import Path
 from common import fingerprints, recipes
 from common.cli import InputError
 
+RUNS = "runs.jsonl"  # in a folder of weights, and in results/
 EXPERIMENTS = {*recipes.ARTICLE, "best", "step", "features"}  # the last two are original.py's
 
 # What makes two runs the same setting, and what it means where a record, perhaps an old one,
@@ -44,7 +45,7 @@ OPTIMIZER = ("name", "learning_rate", "momentum", "rho", "epsilon")
 # seed does, and are no settings.
 REST = {
     *("run", "seed", "started", "finished", "commit", "versions", "hardware"),
-    *("data", "optimizer", "model_sha256", "top_model"),
+    *("data", "optimizer", "model_sha256", "top_model", "made_with"),
     *("validation_photos", "majority_accuracy"),  # where classes differ in size
     *("seconds_per_epoch", "history", "val_accuracy", "val_probabilities"),
     *("fold", "folds", "all_photos_sha256"),  # of crossval.jsonl

@@ -1,7 +1,11 @@
-"""What the three experiments share around fit(): settings, resuming, saved models, records."""
+"""What the article's scripts do not have: seeds, devices, precision, resuming, records.
 
+An experiment opens a Run once it has its photos, builds its model inside building(), hands
+the Run to fit() as a callback, and ends with save().
+"""
+
+import contextlib
 import hashlib
-import importlib.metadata
 import json
 import os
 import platform
@@ -18,17 +22,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from common import distribution, files, networks, records
+from common import distribution, files, images, made, networks, recipes, records
 from common.cli import InputError
 
-PACKAGES = ("tensorflow", "keras", "numpy", "scipy", "pillow", "h5py")
 
-
-def _now():
+def now():
+    """The time as records have it."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-STARTED = _now()  # of the script
+STARTED = now()  # of the script
 
 # A bar that moves on a terminal, one line an epoch in a log file.
 VERBOSE = 1 if sys.stdout.isatty() else 2
@@ -58,70 +61,101 @@ def set_precision(given):
     return precision
 
 
+def describe(experiment, arguments, weights, train_generator, validation_generator):
+    """What a record says of a run before its model is known, after decoding every photo once.
+
+    Raises InputError for photos that can't be read, and for broken records in the folder.
+    """
+    records.read(weights / records.RUNS)  # a broken one is better found now than at the end
+    data = images.describe(train_generator, validation_generator)
+    digests = [data[split]["sha256"] for split in ("train", "validation")]
+    made.note(Path(train_generator.directory).parent, weights, digests)
+    return {
+        "experiment": experiment,
+        "recipe": arguments.recipe,
+        "seed": arguments.seed,
+        "epochs": arguments.epochs,
+        "batch_size": arguments.batch_size,
+        "precision": keras.config.dtype_policy().name,
+        **train_generator.settings,
+        "class_indices": train_generator.class_indices,
+        "data": data,
+        **images.imbalance(validation_generator),
+        "made_with": made.made_with(experiment, arguments, weights, digests),
+    }
+
+
+def describe_model(model):
+    """What a record says of the model that is trained."""
+    return {
+        "optimizer": model.optimizer.get_config() if model.compiled else None,
+        "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
+    }
+
+
+def begin(settings):
+    """A name for all runs of these settings, and what a record says of one that begins now.
+
+    Other code is no other setting: an interrupted run goes on, and names both commits.
+    """
+    decisive = {name: value for name, value in settings.items() if name != "made_with"}
+    text = json.dumps([decisive, made.versions()], sort_keys=True)
+    name = f"{settings['experiment']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+    run = f"{name}-{os.urandom(4).hex()}"
+    state = {"run": run, "started": STARTED, "commit": commit()}
+    return name, state | {"seconds_per_epoch": [], "history": {}}
+
+
 class Run(keras.callbacks.Callback):
-    """One training: seeds every epoch, keeps the last whole one, and is recorded at its end.
+    """One training: seeds every epoch, keeps the last completed one, and is recorded at its end.
 
     keras.callbacks.BackupAndRestore is not enough here: it forgets the history,
     it does not restore the random state, and a kill between its two files makes
     it train an epoch twice. Here the state is one small file that names the
     weights it belongs to, and it is replaced in one step.
 
-    settings: what decides the outcome beside the arguments and the model; JSON values.
-    arguments: of parsers.experiment().
-    model: compiled. train_generator: its order is drawn anew at the start of every epoch.
+    settings: what the record says of the run; an experiment adds what it knows before fit().
 
     Two runs with the same settings, model and package versions are the same run, so
     an interrupted one is found again by them.
     """
 
-    def __init__(self, settings, arguments, model, train_generator):
+    def __init__(self, experiment, arguments, weights, train_generator, validation_generator):
         super().__init__()
-        self.set_model(model)
-        self.strategy = model.distribute_strategy
+        self.strategy = distribution.strategy(arguments, train_generator.n, validation_generator.n)
         self.is_chief = distribution.is_chief(self.strategy)
-        photos = {split: settings["data"][split]["photos"] for split in ("train", "validation")}
-        distribution.check_shares(photos["train"], "the {} to train on", self.strategy)
-        distribution.check_last_batch(photos["validation"], arguments.batch_size, self.strategy)
+        set_precision(arguments.precision)
         self.settings = {
-            "experiment": settings["experiment"],
-            "recipe": arguments.recipe,
-            "seed": arguments.seed,
-            "epochs": arguments.epochs,
-            "batch_size": arguments.batch_size,
-            "precision": keras.config.dtype_policy().name,
-            **settings,
+            **describe(experiment, arguments, weights, train_generator, validation_generator),
+            **recipes.loss_clipped(arguments.recipe),
             **distribution.describe(self.strategy),
-            "optimizer": model.optimizer.get_config() if model.compiled else None,
-            "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
         }
-        self.versions = versions()
-        self.weights_folder = arguments.weights
-        self.records = arguments.weights / "runs.jsonl"
-        records.read(self.records)  # a broken one is better found now than at the end
-        self.train_generator = train_generator
-        self.hardware = hardware()
-        text = json.dumps([self.settings, self.versions], sort_keys=True)
-        name = f"{settings['experiment']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-        self.checkpoint = arguments.weights / "checkpoints" / name
-        self.state = {
-            "run": f"{name}-{os.urandom(4).hex()}",
-            "started": STARTED,
-            "commit": commit(),
-            "weights": None,
-            "seconds_per_epoch": [],
-            "history": {},
-        }
+        self.weights_folder = weights
 
-    def resume(self):
-        """Load the last whole epoch into the model, if there is one.
+    @contextlib.contextmanager
+    def building(self):
+        """In here the model is built and compiled: from the run's seed, for its devices."""
+        keras.utils.set_random_seed(self.settings["seed"])
+        with self.strategy.scope():
+            yield
 
+    def resume(self, model, train_generator):
+        """Load the last completed epoch into the model, if there is one.
+
+        model: compiled. train_generator: its order is drawn anew at the start of every epoch.
         Returns the number of epochs done: fit()'s initial_epoch. Raises InputError for a
         broken checkpoint, and where other workers have another run or another checkpoint.
         """
-        devices = ", ".join(self.hardware["gpus"]) or "no GPU found"
-        print(f"Running on {self.hardware['processor']}, {self.hardware['cores']} cores; {devices}")
+        self.set_model(model)
+        self.train_generator = train_generator
+        self.settings |= describe_model(model)
+        name, self.state = begin(self.settings)
+        self.checkpoint = self.weights_folder / "checkpoints" / name
+        machine = hardware()
+        devices = ", ".join(machine["gpus"]) or "no GPU found"
+        print(f"Running on {machine['processor']}, {machine['cores']} cores; {devices}")
         path = self.checkpoint / "state.json"
-        found = f"{self.checkpoint.name} {path.read_text() if path.exists() else ''}"
+        found = f"{name} {path.read_text() if path.exists() else ''}"
         if not distribution.all_equal(self.strategy, found):
             raise InputError(
                 "the workers differ in their settings, photos, package versions or checkpoints; "
@@ -130,13 +164,11 @@ class Run(keras.callbacks.Callback):
         try:
             state = json.loads(path.read_text())
             done = len(state["seconds_per_epoch"])
-            if self.model.compiled:
-                # An optimizer gets its variables at the first step; unbuilt, it would skip its
-                # part.
-                with self.strategy.scope():
-                    self.model.optimizer.build(self.model.trainable_variables)
-                with warnings.catch_warnings(action="error", category=UserWarning):
-                    self.model.load_weights(self.checkpoint / state["weights"])
+            # An optimizer gets its variables at the first step; unbuilt, it would skip its part.
+            with self.strategy.scope():
+                model.optimizer.build(model.trainable_variables)
+            with warnings.catch_warnings(action="error", category=UserWarning):
+                model.load_weights(self.checkpoint / state["weights"])
         except FileNotFoundError:
             return 0
         except (OSError, ValueError, KeyError, TypeError, UserWarning) as error:
@@ -165,99 +197,76 @@ class Run(keras.callbacks.Callback):
         self.epoch_started = time.perf_counter()
 
     def on_epoch_end(self, epoch, logs=None):
-        self.keep(time.perf_counter() - self.epoch_started, logs)
-
-    def keep(self, seconds, logs):
-        """Note an epoch's time and its metrics, {name: value}, and keep the run as it is now."""
+        seconds = time.perf_counter() - self.epoch_started
         self.state["seconds_per_epoch"].append(round(seconds, 2))
         for name, value in logs.items():
-            self.state["history"].setdefault(name, []).append(_number(value))
+            self.state["history"].setdefault(name, []).append(number(value))
         if not self.is_chief:
             return
         self.checkpoint.mkdir(parents=True, exist_ok=True)
-        previous = self.state["weights"]
-        if self.model.compiled:  # else it takes one step, and is trained again
-            epoch = len(self.state["seconds_per_epoch"])
-            self.state["weights"] = f"epoch-{epoch}.weights.h5"
-            memory = networks.InMemory()
-            self.model.save_weights(memory)  # with the optimizer's state
-            networks.write(self.checkpoint / self.state["weights"], memory)
+        previous = self.state.get("weights")
+        self.state["weights"] = f"epoch-{epoch + 1}.weights.h5"
+        networks.save_weights(self.model, self.checkpoint / self.state["weights"])
         files.write_json(self.checkpoint / "state.json", self.state)
         if previous:
             (self.checkpoint / previous).unlink(missing_ok=True)
 
-    def finish(self, name, validation_data, model=None):
-        """Record the run, save the model under `name`, and tell the result.
+    def save(self, name, validation_data, model=None):
+        """Record the run, save the model under `name`, and print the result.
 
-        validation_data: what predict() takes; its probabilities of class 1, or of each of
-        more than two, are recorded, in the order of the folder. model: the one to save, where
-        that which was trained is only a part of it.
-        In this order, so that make, which looks for the model, knows whether there is a
-        record. The checkpoint goes last: whenever the end is cut short, the next start of the
-        same run makes it complete.
+        validation_data: what predict() takes, in the order of the folder. model: the one to
+        save, where that which was trained is only a part of it. The checkpoint goes last:
+        whenever the end is cut short, the next start of the same run completes it.
         """
-        history = self.state["history"]
-        answers = [
-            [_number(round(p, 6)) for p in answer]
-            for answer in self.model.predict(validation_data, verbose=0).astype(float)
-        ]
+        answers = self.model.predict(validation_data, verbose=0)
         if not self.is_chief:  # the chief needed its help until here
             print("The chief writes model and record.")
             return
-        record = {
-            "run": self.state["run"],
-            **self.settings,
-            "started": self.state["started"],
-            "finished": _now(),
-            "commit": self.state["commit"],
-            "versions": self.versions,
-            "hardware": self.hardware,
-            "seconds_per_epoch": self.state["seconds_per_epoch"],
-            "history": history,
-            "val_accuracy": history["val_accuracy"][-1],
-            "val_probabilities": [a[0] for a in answers] if len(answers[0]) == 1 else answers,
-        }
-        if record["run"] not in {old["run"] for old in records.read(self.records)}:
-            records.append(self.records, record)
-        networks.save_model(model or self.model, self.weights_folder / name, record)
+        self.state.pop("weights")  # the checkpoint's
+        save(model or self.model, self.weights_folder / name, self.settings, self.state, answers)
         (self.checkpoint / "state.json").unlink()  # first: without its weights it would start anew
         shutil.rmtree(self.checkpoint)
-        majority = ""
-        if "majority_accuracy" in record:
-            counts = record["validation_photos"]
-            majority = (
-                f"\nTo compare: who always says {max(counts, key=counts.get)} has "
-                f"{record['majority_accuracy']:.4f}; the classes have {_listed(counts)} photos."
-            )
-        trained = f" after epoch {self.settings['epochs']}" if self.model.compiled else ""
+
+
+def save(model, path, settings, state, answers):
+    """Save a model with its record, add that to the file of records, and print the result.
+
+    answers: to the validation photos, as predict() returns them. In a record they are the
+    probabilities of class 1, or for more than two classes of each.
+    """
+    answers = [[number(round(p, 6)) for p in answer] for answer in answers.astype(float)]
+    record = {
+        **settings,
+        **state,
+        "finished": now(),
+        "versions": made.versions(),
+        "hardware": hardware(),
+        "val_accuracy": state["history"]["val_accuracy"][-1],
+        "val_probabilities": [a[0] for a in answers] if len(answers[0]) == 1 else answers,
+    }
+    networks.save_model(model, path, record)
+    trained = f" after epoch {settings['epochs']}" if settings["optimizer"] else ""
+    photos = settings["data"]["validation"]["photos"]
+    print(f"Validation accuracy{trained}: {record['val_accuracy']:.4f} ({photos} photos)")
+    if "majority_accuracy" in record:
+        counts = record["validation_photos"]
+        listed = ", ".join(f"{count} ({name})" for name, count in counts.items())
         print(
-            f"Validation accuracy{trained}: "
-            f"{record['val_accuracy']:.4f} ({self.settings['data']['validation']['photos']} photos)"
-            f"{majority}\n"
-            f"Model: {_short(self.weights_folder / name)}   Record: {_short(self.records)}"
+            f"Baseline: always predicting {max(counts, key=counts.get)} scores "
+            f"{record['majority_accuracy']:.4f}; photos of each class: {listed}."
         )
+    print(f"Model: {_short(path)}   Record: {_short(path.parent / records.RUNS)}")
 
 
-def _number(value):
+def number(value):
     """A metric as JSON has it: null where it is not finite."""
     return float(value) if np.isfinite(value) else None
 
 
-def _listed(counts):
-    return ", ".join(f"{count} ({name})" for name, count in counts.items())
-
-
 def _short(path):
     """The path as the reader would type it."""
-    path = Path(path).resolve()
+    path = path.resolve()
     return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
-
-
-def versions():
-    """{package: version} of Python and of the packages that decide the outcome of a run."""
-    return {"python": platform.python_version()} | {
-        package: importlib.metadata.version(package) for package in PACKAGES
-    }
 
 
 def commit():
@@ -284,13 +293,10 @@ def hardware():
         for gpu in tf.config.list_physical_devices("GPU")
     ]
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return {"processor": _processor(), "cores": cores, "gpus": gpus}
-
-
-def _processor():
+    processor = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
+    for line in cpuinfo.read_text().splitlines() if cpuinfo.exists() else ():
+        if line.startswith("model name"):
+            processor = line.split(":", 1)[1].strip()
+            break
+    return {"processor": processor, "cores": cores, "gpus": gpus}

@@ -19,37 +19,24 @@ from common.cli import InputError
 # SHA-256 over the 26 ImageNet tensors behind the README's numbers, see digest().
 IMAGENET_SHA256 = "d9a27cc1fc7f975ef8cff49180e794ccd7c4bc868ebb49740803b3bbaa8dbefd"
 
-LINK = "vgg16.h5"  # in the weights folder: remembers the last file that was given
 
+def load(given, weights, image_size, classifier=None):
+    """VGG16's base, and what a run's record says of it.
 
-def weights_file(given, folder):
-    """The weights to use: those given, else the file given last, else "imagenet".
-
-    given: a file's path, "imagenet", "random", or None. folder: of the weights; a link in
-    weights/ counts for the data sets that have another one, too.
+    given, weights: see folders.vgg16_weights(). image_size: see convolutional_base().
+    classifier: (path, record) of a model that was trained on the base's features; raises
+    InputError if these were others.
     """
-    if given in ("imagenet", "random"):
-        return given
-    if given is None:
-        links = (folder / LINK, folders.WEIGHTS / LINK)
-        return next((str(link.resolve()) for link in links if link.is_file()), "imagenet")
-    return str(Path(given).expanduser().resolve())
-
-
-def remember(weights, folder):
-    """Link to a weights file that has proved good, for the next time. See weights_file()."""
-    if weights not in ("imagenet", "random"):
-        temporary = folder / f".partial-{LINK}"
-        temporary.unlink(missing_ok=True)
-        temporary.symlink_to(weights)
-        temporary.replace(folder / LINK)
-
-
-def describe(base, weights):
-    """What a run's record says of the base: "imagenet", "random" or "other", and its digest."""
+    file = folders.vgg16_weights(given, weights)
+    base = convolutional_base(file, image_size)
     sha256 = digest(base)
-    kind = "imagenet" if sha256 == IMAGENET_SHA256 else "random" if weights == "random" else "other"
-    return {"vgg16_weights": kind, "vgg16_sha256": sha256}
+    if classifier and classifier[1]["vgg16_sha256"] != sha256:
+        raise InputError(
+            f"{classifier[0]}: trained on the features of other VGG16 weights than {file}; "
+            "name those with --vgg16-weights (make: VGG16_WEIGHTS), or train it anew"
+        )
+    kind = "imagenet" if sha256 == IMAGENET_SHA256 else "random" if file == "random" else "other"
+    return base, {"vgg16_weights": kind, "vgg16_sha256": sha256}
 
 
 def convolutional_base(weights, image_size):
