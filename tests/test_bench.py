@@ -76,7 +76,7 @@ def test_the_plain_port_augments_alike():
 
 
 def test_few_photos_come_as_often_as_needed(drawings, tmp_path):
-    folder = bench.few(bench.class_photos(drawings), 30, 4, tmp_path / "few")
+    folder = bench.link_photos(bench.class_photos(drawings), 30, 4, tmp_path / "few")
     for split, count in ("train", 15), ("validation", 2):
         for name in "cats", "dogs":
             photos = list((folder / split / name).iterdir())

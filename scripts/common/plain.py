@@ -81,13 +81,12 @@ def fine_tuned_vgg16(base):
     return model
 
 
-def train(model, data, epochs, callbacks):
+def train(model, data, epochs):
     """Fit on data/train with augmentation, validating on data/validation in each epoch."""
     model.fit(
         flow(training_datagen(), data / "train"),
         validation_data=flow(ImageDataGenerator(rescale=1.0 / 255), data / "validation"),
         epochs=epochs,
-        callbacks=callbacks,
         verbose=2,
     )
 
