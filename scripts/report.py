@@ -262,7 +262,6 @@ def publish(own, results, readme, data):
         "crossval": tables.crossvalidation(crossval),
         "speed": tables.speed(bench) if bench else "Not measured yet.",
         "settings": tables.every_setting(runs),
-        "runs": tables.every_run(runs),
         "hard": tables.hard_photos_table(hard[:HARD_PHOTOS]),
         "hard count": f"Of the 800 validation photos, {len(hard)} are got wrong by most runs.",
     }

@@ -167,7 +167,7 @@ def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):
     assert record["preprocessing"]["mode"] == "caffe"
     tuned = workplace.run(finetune, "--epochs", 1, "--preprocessing", "imagenet")
     assert tuned["preprocessing"] == record["preprocessing"]
-    names = [tables.row(runs)[0] for runs in records.group(workplace.records())]
+    names = [tables.label(runs) for runs in records.group(workplace.records())]
     assert len(set(names)) == 3
 
 
@@ -233,7 +233,7 @@ def test_fewer_photos_are_told_beside_all():
     table = tables.label_efficiency_table(tables.by_photos(fewer, [example("best", 0.99)]))
     lines = [line.split("|")[1:-1] for line in table.splitlines()]
     cells = [[cell.strip() for cell in line] for line in lines]
-    assert cells[0] == ["photos a class", "best"]
+    assert cells[0] == ["photos per class", "best"]
     assert cells[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
 
 
@@ -251,7 +251,7 @@ def test_only_comparable_runs_of_best_are_told():
         run(0.6, "2026-01-03", precision="mixed_bfloat16"),
     ]
     assert tables.best_runs([*others[:2], good, *others[2:]], articles) == [good]
-    assert "384 × 384 | BGR less the mean | 0.980" in tables.beyond([good, *others], articles)
+    assert "384 × 384 | BGR less the mean | 0.980 (1)" in tables.beyond([good, *others], articles)
 
 
 def test_approaches_are_told_beside_the_faithful_runs_after_as_many_epochs():
@@ -315,7 +315,7 @@ def test_the_articles_approaches_are_one_option_each(workplace):
     assert rates == [0.7, 0.5, 0.5, 0.5, 0.5]
     # none of them is taken for the article's fine-tuning
     groups = records.group(workplace.records())
-    assert len(groups) == 7 and len({tables.row(runs)[0] for runs in groups}) == 7
+    assert len(groups) == 7 and len({tables.label(runs) for runs in groups}) == 7
     assert "finetune" not in tables.beyond(workplace.records(), {})  # not of whole runs
     whole = [
         r | {"epochs": 50, "vgg16_weights": "imagenet", "data": ARTICLES}

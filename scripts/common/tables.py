@@ -20,7 +20,6 @@ from common.records import approaches, classifier_epochs, fed_as_trained, precis
 PHOTOS = 2000  # the article's, to train on
 FEW_CLASSES = 5  # are named in the table, of more the number
 PRECISIONS = ("mixed_bfloat16", "float32")  # the first that there are runs in
-HEADER = ("experiment", "article", "here", "95 %", "runs", "epochs", "in", "s/epoch", "on")
 
 RECIPES = {
     "faithful": "faithful: all as in 2016",
@@ -47,16 +46,105 @@ OF_2016 = ("faithful", "constants")
 LAST_FEW = 5  # epochs, whose mean is steadier than the last one
 
 
+# Cells.
+
+
+def accuracies(runs, epochs=0):
+    """Of each run the accuracy after so many epochs; after its last one for 0."""
+    return [run["history"]["val_accuracy"][epochs - 1] for run in runs]
+
+
+def mean_of_last(runs, epochs, metric="val_accuracy"):
+    """Of each run the metric's mean over its last epochs, which is steadier than the last one."""
+    return [statistics.mean(run["history"][metric][-epochs:]) for run in runs]
+
+
 def mean_and_spread(values):
     """ "mean ± standard deviation", or the only value."""
     spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
     return f"{statistics.mean(values):.3f}{spread}"
 
 
+def with_count(values):
+    """The same, with their number; nothing of none."""
+    return f"{mean_and_spread(values)} ({len(values)})" if values else ""
+
+
 def interval(accuracy, photos):
     """The 95 % that so many photos allow."""
     ci = binomtest(round(accuracy * photos), photos).proportion_ci(method="wilson")
     return f"{ci.low:.3f}–{ci.high:.3f}"
+
+
+def allowed(runs):
+    """The interval that the runs' validation photos allow around their mean."""
+    photos = runs[0]["data"]["validation"]["photos"]
+    return interval(statistics.mean(accuracies(runs)), photos)
+
+
+def difference(values, reference):
+    """Of the means, with Welch's 95 % interval."""
+    text = f"{statistics.mean(values) - statistics.mean(reference):+.3f}"
+    if min(len(values), len(reference)) > 1:
+        # SciPy warns of values that are all alike, as three runs can be; the others are not.
+        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
+            ci = ttest_ind(values, reference, equal_var=False).confidence_interval()
+        text += f" ({ci.low:+.3f} to {ci.high:+.3f})"
+    return text.replace("-", "−")
+
+
+def in_words(policy):
+    """A Keras dtype policy without its prefix."""
+    return policy.removeprefix("mixed_")
+
+
+def fed(run):
+    """What VGG16 is fed with."""
+    return "BGR less the mean" if fed_as_trained(run) else "RGB × 1/255"
+
+
+def article(experiment):
+    """The article's accuracy of an experiment, as text; empty for best."""
+    return "–".join(f"{accuracy:.2f}" for accuracy in ARTICLE.get(experiment, ()))
+
+
+def place(run):
+    """What a run was made on: its GPUs, or else as much of a processor as it could use."""
+    hardware = run["hardware"]
+    if hardware["gpus"]:
+        return ", ".join(hardware["gpus"])
+    plural = "s" if hardware["cores"] != 1 else ""
+    return f"{hardware['cores']} core{plural}, {hardware['processor']}"
+
+
+def label(runs):
+    """The name of runs that differ in nothing but their seeds: what is not as in the article."""
+    first = runs[0]
+    notes = [first["recipe"]] if first["recipe"] not in ("faithful", "best") else []
+    if first["experiment"] == "best":
+        notes.append(f"{first['image_size'][0]} pixels")
+    notes += approaches(first)
+    if first["experiment"] in ARTICLE and fed_as_trained(first):
+        notes.append(fed(first))
+    if first.get("vgg16_weights", "imagenet") != "imagenet":
+        notes.append(f"VGG16 {first['vgg16_weights']}")
+    if classifier_epochs(first) not in (None, EPOCHS):
+        plural = "s" if classifier_epochs(first) > 1 else ""
+        notes.append(f"classifier of {classifier_epochs(first)} epoch{plural}")
+    if "distributed" in first:
+        notes.append("{strategy}, {replicas} replicas".format(**first["distributed"]))
+    if first["experiment"] in ARTICLE and first["batch_size"] != BATCH_SIZE:
+        notes.append(f"batches of {first['batch_size']}")
+    classes, photos = list(first["class_indices"]), first["data"]["train"]["photos"]
+    if records.photos(first) == "encoded anew":
+        notes.append("photos encoded anew")
+    elif (classes, photos) != (["cats", "dogs"], PHOTOS):
+        of = ", ".join(classes) if len(classes) <= FEW_CLASSES else f"{len(classes)} classes"
+        notes.append(f"{photos:,} photos of {of}")
+    return first["experiment"] + (f" ({', '.join(notes)})" if notes else "")
+
+
+# Which runs stand in which row.
 
 
 def ordered(runs):
@@ -71,66 +159,6 @@ def ordered(runs):
             precision(runs[0]),
         ),
     )
-
-
-def row(runs):
-    """The table's cells for runs that differ in nothing but their seeds."""
-    first = runs[0]
-    accuracies = [run["val_accuracy"] for run in runs]
-    notes = [first["recipe"]] if first["recipe"] not in ("faithful", "best") else []
-    if first["experiment"] == "best":
-        notes.append(f"{first['image_size'][0]} pixels")
-    notes += approaches(first)
-    if first["experiment"] in ARTICLE and fed_as_trained(first):
-        notes.append("BGR less the mean")
-    if first.get("vgg16_weights", "imagenet") != "imagenet":
-        notes.append(f"VGG16 {first['vgg16_weights']}")
-    if classifier_epochs(first) not in (None, EPOCHS):
-        notes.append(f"classifier of {classifier_epochs(first)} epochs")
-    if "distributed" in first:
-        notes.append("{strategy}, {replicas} replicas".format(**first["distributed"]))
-    if first["experiment"] in ARTICLE and first["batch_size"] != BATCH_SIZE:
-        notes.append(f"batches of {first['batch_size']}")
-    classes, photos = list(first["class_indices"]), first["data"]["train"]["photos"]
-    if records.photos(first) == "encoded anew":
-        notes.append("photos encoded anew")
-    elif (classes, photos) != (["cats", "dogs"], PHOTOS):
-        of = ", ".join(classes) if len(classes) <= FEW_CLASSES else f"{len(classes)} classes"
-        notes.append(f"{photos:,} photos of {of}")
-    places = {}
-    for run in runs:
-        places.setdefault(place(run), []).extend(run["seconds_per_epoch"])
-    seconds = [f"{statistics.median(times):.1f}" for times in places.values()]
-    return (
-        first["experiment"] + (f" ({', '.join(notes)})" if notes else ""),
-        article(first["experiment"]),
-        mean_and_spread(accuracies),
-        interval(statistics.mean(accuracies), first["data"]["validation"]["photos"]),
-        str(len(runs)),
-        str(first["epochs"]),
-        precision(first).removeprefix("mixed_"),
-        "; ".join(seconds) if first["experiment"] in ARTICLE else "",
-        "; ".join(places),
-    )
-
-
-def place(run):
-    """What a run was made on: its GPUs, or else as much of a processor as it could use."""
-    hardware = run["hardware"]
-    if hardware["gpus"]:
-        return ", ".join(hardware["gpus"])
-    plural = "s" if hardware["cores"] != 1 else ""
-    return f"{hardware['cores']} core{plural}, {hardware['processor']}"
-
-
-def article(experiment):
-    """The article's accuracy of an experiment, as text; empty for best."""
-    return "–".join(f"{accuracy:.2f}" for accuracy in ARTICLE.get(experiment, ()))
-
-
-def every_setting(runs):
-    """A row for each setting, with all that there is to say of it."""
-    return cli.markdown([HEADER, *(row(group) for group in ordered(runs))])
 
 
 def is_whole(record):
@@ -160,10 +188,8 @@ def cells(runs):
     result = {experiment: {} for experiment in ARTICLE}
     for group in whole:
         first = group[0]
-        names = [
-            *(["encoded anew"] if records.photos(first) == "encoded anew" else []),
-            *([precision(first)] if precision(first) != common else []),
-        ]
+        names = ["encoded anew"] if records.photos(first) == "encoded anew" else []
+        names += [precision(first)] if precision(first) != common else []
         if names and (first["recipe"] != "faithful" or len(names) > 1):
             continue  # every_setting() has a row for it
         name = names[0] if names else first["recipe"]
@@ -178,44 +204,30 @@ def cells(runs):
     return result
 
 
-def last_ten(run):
-    """Mean validation accuracy of the last ten epochs: steadier than the last one's."""
-    return statistics.mean(run["history"]["val_accuracy"][-10:])
+def of_2016(recipes):
+    """Of an experiment's {recipe: runs}, the faithful ones, or those of `constants` if more."""
+    return max((recipes.get(recipe, []) for recipe in OF_2016), key=len)
 
 
-def difference(values, reference):
-    """Of the means, with Welch's 95 % interval."""
-    text = f"{statistics.mean(values) - statistics.mean(reference):+.3f}"
-    if min(len(values), len(reference)) > 1:
-        # SciPy warns of values that are all alike, as three runs can be; the others are not.
-        with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-            ci = ttest_ind(values, reference, equal_var=False).confidence_interval()
-        text += f" ({ci.low:+.3f} to {ci.high:+.3f})"
-    return text.replace("-", "−")
+def comparable(runs, articles):
+    """Those on the article's own files, in the precision of what cells() returned."""
+    common = {
+        precision(group[0])
+        for recipes in articles.values()
+        for recipe, group in recipes.items()
+        if recipe not in VARIANTS
+    }
+    return [r for r in runs if records.photos(r) == "exactly" and precision(r) in common]
 
 
-def headline(articles, original):
-    """Markdown table of the runs of 2016's recipe, beside the article's and Keras 1.0.4's.
-
-    Where there are not yet as many whole runs of the faithful recipe, those of `constants`.
-    original: as original_runs() returns them.
-    """
-    rows = [("experiment", "article 2016", "Keras 1.0.4", "here", "difference", "95 %", "minutes")]
-    places = {}  # in order
-    for experiment, recipes in articles.items():
-        if runs := of_2016(recipes):
-            name, said, here, photos_allow, count, *_ = row(runs)
-            minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
-            there = [run["val_accuracy"] for run in original.get(experiment, [])]
-            cells = ("", "")
-            if there:
-                apart = difference([run["val_accuracy"] for run in runs], there)
-                cells = (f"{mean_and_spread(there)} ({len(there)})", apart)
-            here = f"{here} ({count})"
-            rows.append((name, said, cells[0], here, cells[1], photos_allow, f"{minutes:.0f}"))
-            for run in runs:
-                places[f"{place(run)}, in {precision(run).removeprefix('mixed_')}"] = None
-    return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
+def best_runs(runs, articles):
+    """The runs of best.py with ImageNet's VGG16: those made last, if its settings have changed."""
+    groups = [
+        group
+        for group in ordered(comparable(runs, articles))
+        if group[0]["experiment"] == "best" and group[0]["vgg16_weights"] == "imagenet"
+    ]
+    return max(groups, key=lambda group: max(run["finished"] for run in group), default=[])
 
 
 def original_runs(runs):
@@ -227,8 +239,62 @@ def original_runs(runs):
     return {experiment: list(runs.values()) for experiment, runs in result.items()}
 
 
+# Tables.
+
+
+def every_setting(runs):
+    """A row for each setting, with all that there is to say of it."""
+    head = ("experiment", "article", "here", "95 %", "results of seeds", "epochs", "in")
+    rows = [(*head, "s/epoch", "on")]
+    for group in ordered(runs):
+        first, places = group[0], {}
+        for run in group:
+            places.setdefault(place(run), []).extend(run["seconds_per_epoch"])
+        seconds = [f"{statistics.median(times):.1f}" for times in places.values()]
+        rows.append(
+            (
+                label(group),
+                article(first["experiment"]),
+                with_count(accuracies(group)),
+                allowed(group),
+                ", ".join(f"{run['seed']}: {run['val_accuracy']:.4f}" for run in group),
+                str(first["epochs"]),
+                in_words(precision(first)),
+                "; ".join(seconds) if first["experiment"] in ARTICLE else "",
+                "; ".join(places),
+            )
+        )
+    return cli.markdown(rows)
+
+
+def headline(articles, original):
+    """The runs of 2016's recipe, beside the article's and Keras 1.0.4's.
+
+    Where there are not yet as many whole runs of the faithful recipe, those of `constants`.
+    original: as original_runs() returns them.
+    """
+    rows = [("experiment", "article 2016", "Keras 1.0.4", "here", "difference", "95 %", "minutes")]
+    places = {}  # in order
+    for experiment, recipes in articles.items():
+        runs, there = of_2016(recipes), accuracies_then(original.get(experiment, []))
+        if not runs:
+            continue
+        here = accuracies(runs)
+        minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
+        apart = difference(here, there) if there else ""
+        named = (label(runs), article(experiment), with_count(there), with_count(here))
+        rows.append((*named, apart, allowed(runs), f"{minutes:.0f}"))
+        places |= {f"{place(run)}, in {in_words(precision(run))}": None for run in runs}
+    return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
+
+
+def accuracies_then(runs):
+    """Of each run of original.py the accuracy after its last epoch."""
+    return [run["val_accuracy"] for run in runs]
+
+
 def beside_the_original(articles, original):
-    """Markdown table: accuracy and loss of the last epochs in Keras 1.0.4 and here."""
+    """Accuracy and loss of the last epochs in Keras 1.0.4 and here."""
     rows = [("experiment", "validation", "Keras 1.0.4", "here", "difference")]
     measures = (
         ("accuracy, last epoch", "val_acc", "val_accuracy", 1),
@@ -237,87 +303,56 @@ def beside_the_original(articles, original):
     )
     for experiment, recipes in articles.items():
         runs = of_2016(recipes)
-        if not runs or experiment not in original:
-            continue
-        for name, then, now, epochs in measures:
-            there, here = (
-                [statistics.mean(run["history"][key][-epochs:]) for run in of]
-                for of, key in ((original[experiment], then), (runs, now))
-            )
-            cells = (f"{mean_and_spread(values)} ({len(values)})" for values in (there, here))
-            rows.append((row(runs)[0], name, *cells, difference(here, there)))
+        for name, then, now, epochs in measures if runs and experiment in original else ():
+            there = mean_of_last(original[experiment], epochs, then)
+            here = mean_of_last(runs, epochs, now)
+            apart = difference(here, there)
+            rows.append((label(runs), name, with_count(there), with_count(here), apart))
     return cli.markdown(rows)
 
 
 def changes(articles):
-    """Markdown table: what each of Keras's changes since 2016 costs."""
-    head = ("experiment", "runs", "last epoch", "difference", "last ten epochs", "difference")
-    rows = [head]
+    """What each of Keras's changes since 2016 costs."""
+    rows = [("experiment", "runs", "last epoch", "difference", "last ten epochs", "difference")]
     for experiment, recipes in articles.items():
-        if len(recipes) < 2:
-            continue
-        for recipe, label in (RECIPES | VARIANTS).items():
+        for recipe, name in (RECIPES | VARIANTS).items() if len(recipes) > 1 else ():
             if recipe not in recipes:
                 continue
-            cells = []
-            for result in (lambda run: run["val_accuracy"]), last_ten:
-                values = [result(run) for run in recipes[recipe]]
-                of_constants = recipe.startswith("constants-")
-                compared = recipes.get("constants", []) if of_constants else of_2016(recipes)
-                reference = [result(run) for run in compared]
-                cells.append(mean_and_spread(values))
-                alone = compared in (recipes[recipe], [])
-                cells.append("" if alone else difference(values, reference))
-            rows.append((f"{experiment}, {label}", str(len(recipes[recipe])), *cells))
-    return cli.markdown(rows)
-
-
-def every_run(runs):
-    """Markdown table: the result of each seed."""
-    rows = [("experiment", "recipe", "epochs", "in", "results of seeds")]
-    for group in ordered(runs):
-        first = group[0]
-        rows.append(
-            (
-                row(group)[0],
-                first["recipe"],
-                str(first["epochs"]),
-                precision(first).removeprefix("mixed_"),
-                ", ".join(f"{run['seed']}: {run['val_accuracy']:.4f}" for run in group),
-            )
-        )
+            of_constants = recipe.startswith("constants-")
+            reference = recipes.get("constants", []) if of_constants else of_2016(recipes)
+            alone = reference in (recipes[recipe], [])
+            found = [f"{experiment}, {name}", str(len(recipes[recipe]))]
+            for epochs in 1, 10:
+                here = mean_of_last(recipes[recipe], epochs)
+                apart = "" if alone else difference(here, mean_of_last(reference, epochs))
+                found += [mean_and_spread(here), apart]
+            rows.append(found)
     return cli.markdown(rows)
 
 
 def crossvalidation(runs):
-    """Markdown table of the runs of crossval.py."""
+    """The runs of crossval.py."""
     head = ("experiment", "recipe", "in", "folds", "trained on", "tested on")
     rows = [(*head, "here", "95 % of all photos")]
     groups = {}
     for run in runs:
-        key = (records.setting(run, but=["photos"]), run["seed"], run["folds"])
-        key = (*key, run["all_photos_sha256"])
+        setting = records.setting(run, but=["photos"])
+        key = (setting, run["seed"], run["folds"], run["all_photos_sha256"])
         groups.setdefault(key, {}).setdefault(run["fold"], run)
-    for runs in groups.values():
-        first = next(iter(runs.values()))
-        experiment, recipe, folds = first["experiment"], first["recipe"], first["folds"]
-        in_precision = precision(first)
-        accuracies = [run["val_accuracy"] for run in runs.values()]
+    for by_fold in groups.values():
+        runs = list(by_fold.values())
+        first, folds = runs[0], runs[0]["folds"]
         trained, tested = (
-            [run["data"][split]["photos"] for run in runs.values()]
-            for split in ("train", "validation")
+            [run["data"][split]["photos"] for run in runs] for split in ("train", "validation")
         )
-        right = sum(a * n for a, n in zip(accuracies, tested, strict=True))
-        done = f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}"
+        right = sum(a * n for a, n in zip(accuracies(runs), tested, strict=True))
         rows.append(
             (
-                experiment,
-                recipe,
-                in_precision.removeprefix("mixed_"),
-                done,
+                *(first["experiment"], first["recipe"], in_words(precision(first))),
+                f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}",
                 f"{statistics.mean(trained):,.0f}",
                 f"{statistics.mean(tested):,.0f}",
-                mean_and_spread(accuracies),
+                mean_and_spread(accuracies(runs)),
                 interval(right / sum(tested), sum(tested)),
             )
         )
@@ -325,33 +360,23 @@ def crossvalidation(runs):
 
 
 def choice_table(choice):
-    """Markdown table of choose.py's results: the best kernel of each way to feed and pool VGG16."""
-    head = ("pixels", "VGG16 is fed", "pooled", "gamma", "ridge", "accuracy", "squared error")
-    rows = [head]
+    """choose.py's results: the best kernel of each way to feed and pool VGG16."""
+    rows = [("pixels", "VGG16 is fed", "pooled", "gamma", "ridge", "accuracy", "squared error")]
     ways = {}
     for tried in choice["choices"]:
-        way = (tried["image_size"], fed_as_trained(tried), *tried["pooled_layers"])
-        ways.setdefault(way, []).append(tried)
-    for (size, as_trained, *pooled), tries in ways.items():
+        way = (f"{tried['image_size']} × {tried['image_size']}", fed(tried))
+        ways.setdefault((*way, ", ".join(tried["pooled_layers"])), []).append(tried)
+    for way, tries in ways.items():
         kernel = min(tries, key=lambda tried: tried["mean_squared_error"])
-        rows.append(
-            (
-                f"{size} × {size}",
-                "BGR less the mean" if as_trained else "RGB × 1/255",
-                ", ".join(pooled),
-                f"{kernel['gamma']:g}",
-                f"{kernel['ridge']:g}",
-                f"{kernel['accuracy']:.4f}",
-                f"{kernel['mean_squared_error']:.4f}",
-            )
-        )
+        found = (f"{kernel['gamma']:g}", f"{kernel['ridge']:g}", f"{kernel['accuracy']:.4f}")
+        rows.append((*way, *found, f"{kernel['mean_squared_error']:.4f}"))
     return cli.markdown(rows)
 
 
 def by_photos(drawn, whole=()):
-    """{experiment: {photos a class: runs}} of efficiency.py, both in rising order.
+    """{experiment: {photos per class: runs}} of efficiency.py, both in rising order.
 
-    whole: the runs with all the photos.
+    whole: the runs with all the photos. Raises InputError if two settings claim one cell.
     """
     result = {experiment: {} for experiment in ("scratch", "bottleneck", "best")}
     sizes = [(run, run["photos_per_class"]) for run in drawn]
@@ -380,33 +405,25 @@ def fewer_photos(drawn, runs, articles):
     """
     drawn = [
         run
-        for run in drawn
-        if records.photos({"data": run["drawn_from"]}) == "exactly"
-        and run.get("vgg16_weights", "imagenet") == "imagenet"
+        for run in comparable([run | {"data": run["drawn_from"]} for run in drawn], articles)
+        if run.get("vgg16_weights", "imagenet") == "imagenet"
         and (run["experiment"] == "best" or is_whole(run))
-        and precision(run) in precisions(articles)
     ]
     count = collections.Counter(run["recipe"] for run in drawn if run["experiment"] != "best")
     recipe = max(count, key=count.get, default=None)
-    drawn = [run for run in drawn if run["recipe"] in (recipe, "best")]
     whole = best_runs(runs, articles)[:1]
     for experiment in "scratch", "bottleneck":
         whole += articles[experiment].get(recipe, [])
+    drawn = [run for run in drawn if run["recipe"] in (recipe, "best")]
     return by_photos(drawn, whole) if drawn else {}
 
 
 def label_efficiency_table(experiments):
-    """Markdown table of what by_photos() returned."""
-    rows = [("photos a class", *experiments)]
+    """What by_photos() returned."""
+    rows = [("photos per class", *experiments)]
     for photos in sorted({photos for sizes in experiments.values() for photos in sizes}):
-        cells = (
-            f"{mean_and_spread([run['val_accuracy'] for run in sizes[photos]])} "
-            f"({len(sizes[photos])})"
-            if photos in sizes
-            else ""
-            for sizes in experiments.values()
-        )
-        rows.append((f"{photos:,}", *cells))
+        found = [accuracies(sizes.get(photos, [])) for sizes in experiments.values()]
+        rows.append((f"{photos:,}", *map(with_count, found)))
     return cli.markdown(rows)
 
 
@@ -419,143 +436,86 @@ def hard_photos(articles, names):
     """
     photos = []
     for number, name in enumerate(names):
-        truth = name.startswith("dogs/")
-        looks, shares, errors = {}, [], []
+        truth, looks = name.startswith("dogs/"), {}
         for experiment, recipes in articles.items():
-            runs = [r for r in of_2016(recipes) if "val_probabilities" in r]
-            if not runs:
-                continue
-            answers = [run["val_probabilities"][number] for run in runs]
-            wrong = sum((answer > 0.5) != truth for answer in answers)
-            looks[experiment] = (wrong, len(runs), statistics.mean(answers))
-            shares.append(wrong / len(runs))
-            errors.append(abs(looks[experiment][2] - truth))
+            runs = [run for run in of_2016(recipes) if "val_probabilities" in run]
+            if runs:
+                answers = [run["val_probabilities"][number] for run in runs]
+                wrong = sum((answer > 0.5) != truth for answer in answers)
+                looks[experiment] = (wrong, len(runs), statistics.mean(answers))
+        shares = [wrong / count for wrong, count, _ in looks.values()]
         if shares and statistics.mean(shares) > 0.5:
-            photos.append(((statistics.mean(shares), sum(errors)), name, looks))
+            error = sum(abs(answer - truth) for *_, answer in looks.values())
+            photos.append(((statistics.mean(shares), error), name, looks))
     photos.sort(key=lambda photo: photo[0], reverse=True)
     return [(name, looks) for _, name, looks in photos]
 
 
 def hard_photos_table(photos):
-    """Markdown table of these of what hard_photos() returned."""
+    """These of what hard_photos() returned."""
     rows = [("photo", *(f"{experiment}: wrong, P(dog)" for experiment in ARTICLE))]
     for name, looks in photos:
-        cells = (
-            f"{looks[e][0]} of {looks[e][1]}, {looks[e][2]:.2f}" if e in looks else ""
-            for e in ARTICLE
-        )
-        rows.append((name, *cells))
+        told = {e: f"{wrong} of {count}, {dog:.2f}" for e, (wrong, count, dog) in looks.items()}
+        rows.append((name, *(told.get(experiment, "") for experiment in ARTICLE)))
     return cli.markdown(rows)
 
 
-def of_2016(recipes):
-    """Of an experiment's {recipe: runs}, the faithful ones, or those of `constants` if more."""
-    return max((recipes.get(recipe, []) for recipe in OF_2016), key=len)
-
-
-def precisions(articles):
-    """The precision of cells()'s runs, which what is compared with them must share."""
-    return {
-        precision(runs[0])
-        for recipes in articles.values()
-        for recipe, runs in recipes.items()
-        if recipe not in VARIANTS
-    }
-
-
-def best_runs(ours, articles):
-    """The runs of best.py with ImageNet's VGG16: those made last, if its settings have changed."""
-    groups = [
-        runs
-        for runs in ordered(ours)
-        if runs[0]["experiment"] == "best"
-        and records.photos(runs[0]) == "exactly"
-        and runs[0]["vgg16_weights"] == "imagenet"
-        and precision(runs[0]) in precisions(articles)
-    ]
-    return max(groups, key=lambda runs: max(run["finished"] for run in runs), default=[])
-
-
-def beyond(ours, articles):
-    """Markdown table: VGG16 fed as it was trained beside the article's way, and best.py."""
-    rows = [("experiment", "photos", "VGG16 is fed", "here", "95 %", "runs")]
+def beyond(runs, articles):
+    """VGG16 fed as it was trained beside the article's way, and best.py."""
+    rows = [("experiment", "photos", "VGG16 is fed", "here", "95 %")]
     compared = [
-        runs
-        for runs in ordered(ours)
-        if runs[0]["experiment"] in ("bottleneck", "finetune")
-        and records.photos(runs[0]) == "exactly"
-        and is_whole(runs[0])
-        and runs[0]["recipe"] in OF_2016
-        and precision(runs[0]) in precisions(articles)
+        group
+        for group in ordered(comparable(runs, articles))
+        if group[0]["experiment"] in ("bottleneck", "finetune")
+        and is_whole(group[0])
+        and group[0]["recipe"] in OF_2016
     ]
     compared.sort(
-        key=lambda runs: (
-            list(ARTICLE).index(runs[0]["experiment"]),
-            OF_2016.index(runs[0]["recipe"]),
-            fed_as_trained(runs[0]),
-            len(approaches(runs[0])),
+        key=lambda group: (
+            list(ARTICLE).index(group[0]["experiment"]),
+            OF_2016.index(group[0]["recipe"]),
+            fed_as_trained(group[0]),
+            len(approaches(group[0])),
         )
     )
     # Nothing in best is random, so that its seeds are one run.
-    for runs in [*compared, best_runs(ours, articles)[:1]]:
-        if not runs:
-            continue
-        recipe = [runs[0]["recipe"]] if runs[0]["recipe"] == "constants" else []
-        name = ", ".join([runs[0]["experiment"], *recipe, *approaches(runs[0])])
-        _, _, here, photos_allow, count, *_ = row(runs)
-        height, width = runs[0]["image_size"]
-        way = "BGR less the mean" if fed_as_trained(runs[0]) else "RGB × 1/255"
-        rows.append((name, f"{height} × {width}", way, here, photos_allow, count))
+    for group in filter(None, [*compared, best_runs(runs, articles)[:1]]):
+        first = group[0]
+        recipe = [first["recipe"]] if first["recipe"] == "constants" else []
+        name = ", ".join([first["experiment"], *recipe, *approaches(first)])
+        size = "{} × {}".format(*first["image_size"])
+        rows.append((name, size, fed(first), with_count(accuracies(group)), allowed(group)))
     return cli.markdown(rows)
 
 
-def approaches_table(ours, articles):
-    """Markdown table: fine-tuning with the article's approaches, and fed as VGG16 was trained.
+def approaches_table(runs, articles):
+    """Fine-tuning with the article's approaches, and fed as VGG16 was trained.
 
     Such runs may have fewer epochs than the article's; beside each stand the runs of the same
     recipe without it as they were after as many.
     """
-    rows = []
-    for runs in ordered(ours):
-        first = runs[0]
-        without = articles["finetune"].get(first["recipe"], [])
-        if (
-            first["experiment"] != "finetune"
-            or records.photos(first) != "exactly"
-            or not (approaches(first) or fed_as_trained(first))
-            or not is_whole(first | {"epochs": EPOCHS})
-            or first["recipe"] not in OF_2016
-            or precision(first) not in precisions(articles)
-            or not without
-        ):
-            continue
-        notes = approaches(first) + (["BGR less the mean"] if fed_as_trained(first) else [])
-        cells = []
-        for compared in runs, without:
-            curves = [run["history"]["val_accuracy"][: first["epochs"]] for run in compared]
-            cells.append(mean_and_spread([curve[-1] for curve in curves]))
-            cells.append(mean_and_spread([statistics.mean(curve[-LAST_FEW:]) for curve in curves]))
-        name = ", ".join(notes)
-        rows.append(
-            (
-                OF_2016.index(first["recipe"]),
-                len(notes),
-                name,
-                first["recipe"],
-                str(first["epochs"]),
-                str(len(runs)),
-                *cells,
-            )
-        )
-    if not rows:
-        return "None yet."
-    head = ("fine-tuning with", "recipe", "epochs", "runs", "the last", f"mean of {LAST_FEW}")
+    head = ("fine-tuning with", "recipe", "epochs", "runs", "last", f"mean of {LAST_FEW}")
     head = (*head, "without it, then", f"mean of {LAST_FEW}")
-    return cli.markdown([head, *(row[2:] for row in sorted(rows))])
+    rows = []
+    for group in ordered(comparable(runs, articles)):
+        first, epochs = group[0], group[0]["epochs"]
+        without = articles["finetune"].get(first["recipe"], [])
+        notes = approaches(first) + ([fed(first)] if fed_as_trained(first) else [])
+        is_one = first["experiment"] == "finetune" and is_whole(first | {"epochs": EPOCHS})
+        if not (is_one and notes and without and first["recipe"] in OF_2016):
+            continue
+        found = []
+        for compared in group, without:
+            curves = [run["history"]["val_accuracy"][:epochs] for run in compared]
+            found.append(mean_and_spread([curve[-1] for curve in curves]))
+            found.append(mean_and_spread([statistics.mean(curve[-LAST_FEW:]) for curve in curves]))
+        named = (", ".join(notes), first["recipe"], str(epochs), str(len(group)))
+        rows.append((OF_2016.index(first["recipe"]), len(notes), *named, *found))
+    return cli.markdown([head, *(row[2:] for row in sorted(rows))]) if rows else "None yet."
 
 
 def beside_published(own, published):
-    """Markdown table: each setting of a person's own runs beside the published ones.
+    """Each setting of a person's own runs beside the published ones.
 
     own, published: runs on the article's pictures. Runs with fewer epochs are compared with
     the published ones after as many. An experiment without own runs has a row, too.
@@ -563,17 +523,17 @@ def beside_published(own, published):
     rows = [("experiment", "article", "published", "yours", "that is")]
     there, of_own = ordered(published), ordered(own)
     for group in of_own:
-        first = group[0]
-        name, said, *_, epochs, _, _, _ = row(group)
-        if first["experiment"] in ARTICLE and first["epochs"] != EPOCHS:
-            name += f", {epochs} epoch{'s' * (first['epochs'] != 1)}"
-        values = _accuracies(_same_setting(first, there), first["epochs"])
-        mine = _accuracies(group, first["epochs"])
-        rows.append((name, said, _with_count(values), _with_count(mine), verdict(mine, values)))
+        first, epochs, name = group[0], group[0]["epochs"], label(group)
+        if first["experiment"] in ARTICLE and epochs != EPOCHS:
+            name += f", {epochs} epoch{'s' * (epochs != 1)}"
+        values = accuracies(_same_setting(first, there), epochs)
+        mine = accuracies(group)
+        told = (with_count(values), with_count(mine), verdict(mine, values))
+        rows.append((name, article(first["experiment"]), *told))
     for experiment, recipes in cells(published).items():
         if experiment not in {group[0]["experiment"] for group in of_own}:
-            values = _accuracies(of_2016(recipes), EPOCHS)
-            rows.append((experiment, article(experiment), _with_count(values), "", ""))
+            values = with_count(accuracies(of_2016(recipes)))
+            rows.append((experiment, article(experiment), values, "", ""))
     return cli.markdown(rows)
 
 
@@ -598,14 +558,6 @@ def _same_setting(run, groups):
     )
 
 
-def _accuracies(runs, epochs):
-    return [run["history"]["val_accuracy"][epochs - 1] for run in runs]
-
-
-def _with_count(values):
-    return f"{mean_and_spread(values)} ({len(values)})" if values else ""
-
-
 SMALLEST_SPREAD = 0.0025  # two of 800 photos; a few runs can be alike by chance
 
 
@@ -628,11 +580,12 @@ def verdict(mine, published):
     return f"{side} than {count} of {len(published)} published runs: see results/README.md"
 
 
+# The benchmark: of each part what it measures, its figure, and how that is written.
 WHAT = {
-    "loader": "augmentation on one core, warm",
-    "scratch": "an epoch of scratch",
-    "features": "VGG16's features",
-    "finetune": "an epoch of finetune",
+    "loader": ("augmentation on one core, warm", "photos_per_second", "{:,.0f} photos/s"),
+    "scratch": ("an epoch of scratch", "seconds", "{:.1f} s"),
+    "features": ("VGG16's features", "seconds", "{:.1f} s"),
+    "finetune": ("an epoch of finetune", "seconds", "{:.1f} s"),
 }
 
 
@@ -644,70 +597,50 @@ def kind(entry):
 def machine(entry):
     """A kind of machine in words, of an entry in bench.json."""
     hardware = entry["hardware"]
-    place = hardware["gpus"][0] if hardware["gpus"] else hardware["processor"]
+    name = hardware["gpus"][0] if hardware["gpus"] else hardware["processor"]
     emulated = f" with {entry['emulated']} alone" if "emulated" in entry else ""
-    return f"{place}{emulated}, {entry['precision'].removeprefix('mixed_')}"
+    return f"{name}{emulated}, {in_words(entry['precision'])}"
 
 
 def speed(entries):
-    """Markdown table of what bench.json holds: a column for each kind of machine."""
+    """What bench.json holds: a column for each kind of machine."""
     rows = [("", *map(machine, entries))]
 
-    def add(what, cell):
-        cells = []
+    def add(what, cell, *arguments):
+        found = []
         for entry in entries:
             try:
-                cells.append(cell(entry))
+                found.append(cell(entry, *arguments))
             except KeyError:  # a part that was not measured there, or not in such detail
-                cells.append("")
-        if any(cells):
-            rows.append((what, *cells))
+                found.append("")
+        if any(found):
+            rows.append((what, *found))
 
     def medians(entry, part, figure, form):
-        sides = (
-            statistics.median(pair[side][figure] for pair in entry[part]["pairs"])
-            for side in ("plain", "ours")
-        )
-        found = map(form.format, sides)
-        return " → ".join(found)
+        pairs = entry[part]["pairs"]
+        sides = (statistics.median(p[side][figure] for p in pairs) for side in ("plain", "ours"))
+        return " → ".join(map(form.format, sides))
 
-    for part, what in WHAT.items():
+    def ratio(entry, part, *figure):
+        return f"{medians(entry, part, *figure)}: **{entry[f'{part}_ratio']:.1f}**"
+
+    def gflops(entry, policy):
+        return "{gflops:,.0f} of {matmul_gflops:,.0f}".format(**entry["vgg16"][policy])
+
+    def grown(entry, experiment, form="{seconds:.0f} s"):
+        lines = [line for line in entry["growth"] if line["experiment"] == experiment]
+        return ", ".join(form.format(**line) for line in lines)
+
+    for part, (what, *figure) in WHAT.items():
         photos = {f"{entry[part]['photos']:,}" for entry in entries if part in entry}
-        figure, form = "seconds", "{:.1f} s"
-        if part == "loader":
-            figure, form = "photos_per_second", "{:,.0f} photos/s"
-        add(
-            f"{what}, {' or '.join(sorted(photos))} photos",
-            lambda entry, part=part, figure=figure, form=form: (
-                f"{medians(entry, part, figure, form)}: **{entry[f'{part}_ratio']:.1f}**"
-            ),
-        )
+        add(f"{what}, {' or '.join(sorted(photos))} photos", ratio, part, *figure)
     for part in "scratch", "features", "finetune":
-        what = f"peak memory of {part}, MiB"
-        add(what, lambda entry, part=part: medians(entry, part, "peak_mib", "{:,.0f}"))
+        add(f"peak memory of {part}, MiB", medians, part, "peak_mib", "{:,.0f}")
     for part in "scratch", "finetune":
-        what = f"first step of {part} after"
-        add(what, lambda entry, part=part: medians(entry, part, "first_step", "{:.0f} s"))
-    for policy in "float32", "mixed_bfloat16":
-        add(
-            f"VGG16 forward in {policy.removeprefix('mixed_')}, of tf.matmul's GFLOP/s",
-            lambda entry, policy=policy: "{gflops:,.0f} of {matmul_gflops:,.0f}".format(
-                **entry["vgg16"][policy]
-            ),
-        )
-    for experiment in "scratch", "bottleneck", "finetune":
-        sizes = {
-            f"{line['photos']:,}": None
-            for entry in entries
-            for line in entry.get("growth", ())
-            if line["experiment"] == experiment
-        }
-        add(
-            f"{experiment} with {', '.join(sizes)} photos",
-            lambda entry, experiment=experiment: ", ".join(
-                f"{line['seconds']:.0f} s"
-                for line in entry["growth"]
-                if line["experiment"] == experiment
-            ),
-        )
+        add(f"first step of {part} after", medians, part, "first_step", "{:.0f} s")
+    for policy in reversed(PRECISIONS):
+        add(f"VGG16 forward in {in_words(policy)}, of tf.matmul's GFLOP/s", gflops, policy)
+    for experiment in ARTICLE:
+        sizes = {grown(e, experiment, "{photos:,}"): None for e in entries if "growth" in e}
+        add(f"{experiment} with {' or '.join(sizes)} photos", grown, experiment)
     return cli.markdown(rows)
