@@ -1,32 +1,32 @@
 """Serve a page on this computer: drop a photo, see its class and where the network looked.
 
-Shows the classes' probabilities by each model in the weights' folder, the same that
-predict.py tells, and a class activation map (Grad-CAM) for the most probable class. Only
-this computer can open the page, and nothing of it comes from elsewhere. A photo stays in
-memory and is forgotten when the page is closed. Ctrl-C stops the server.
+Shows the class probabilities of each model in the weights folder, the same as predict.py's,
+and a class activation map (Grad-CAM) for the most probable class. Only this computer can open
+the page, and the page loads nothing from elsewhere. A photo stays in memory and is forgotten
+when the page is closed. Ctrl-C stops the server.
 """
 
+import collections
 import io
 import re
 import socket
 import sys
-from typing import Any, NamedTuple
 
 from common import cli, files, parsers
 from common.cli import InputError
 
 ADDRESS, PORT = "127.0.0.1", 8501
-# Not all that Pillow knows: it hands PostScript to another program, for example.
+# Not all that Pillow reads: it passes PostScript to another program, for example.
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP")
 MEGABYTES, MEGAPIXELS = 25, 89  # of a photo, at most; Pillow warns of more pixels
 SHOWN = 400  # pixels of a photo's longer side on the page
 MOST_PROBABLE = 10  # classes on the page
 
-# Streamlit's settings; they go before those in its own files and in the environment.
+# Streamlit's settings; they override those in its own files and in the environment.
 SETTINGS = {
     "server_address": ADDRESS,
     "server_allowedHosts": [ADDRESS, "localhost"],  # no other site may pose as this one
-    "server_enableCORS": True,  # which means its protection
+    "server_enableCORS": True,  # its protection, that is
     "server_enableXsrfProtection": True,
     "server_enableStaticServing": False,
     "server_enableAgentApi": False,
@@ -41,7 +41,7 @@ SETTINGS = {
 
 
 def parse(argv=None):
-    """The command line's options, and the models, see parsers.find_models()."""
+    """The command line's options, and the models' paths, see parsers.find_models()."""
     parser = parsers.model(__doc__)
     parser.add_argument(
         "--port",
@@ -68,29 +68,21 @@ from PIL import Image
 from common import gradcam, images, networks
 
 
-class Model(NamedTuple):
-    """What networks.load() and gradcam.split() return of a file."""
-
-    network: Any
-    record: dict
-    maps: Any
-    scores: Any
+# What networks.load() and gradcam.split() return for a file.
+Model = collections.namedtuple("Model", "network record maps scores")
 
 
 def load(paths, vgg16_weights, times=None):
-    """The models in these files, each a Model. Raises InputError as networks.load() does.
+    """A Model for each of these files. Raises InputError as networks.load() does.
 
-    times: the files', by which Streamlit's cache tells one from another with the same name.
+    times: the files', by which Streamlit's cache notices a file that has been replaced.
     """
-    models = []
-    for path in paths:
-        network, record = networks.load(path, vgg16_weights)
-        models.append(Model(network, record, *gradcam.split(network)))
-    return models
+    loaded = [networks.load(path, vgg16_weights) for path in paths]
+    return [Model(network, record, *gradcam.split(network)) for network, record in loaded]
 
 
 def problem(content, models):
-    """Why these bytes are no photo for the page, in a few words, or None."""
+    """Why these bytes are not a photo for the page, in a few words, or None."""
 
     def check(_, content):
         with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
@@ -101,8 +93,8 @@ def problem(content, models):
     return files.photo_problem(content, check)
 
 
-def look(model, content):
-    """The classes' probabilities, float32 (classes,), and the map for the most probable one.
+def classify(model, content):
+    """The class probabilities, float32 (classes,), and the map for the most probable class.
 
     content: the bytes of a photo without a problem(). For the map, see gradcam.py.
     """
@@ -123,11 +115,11 @@ def page(models):
         return
     content = upload.getvalue()
     if (wrong := problem(content, models)) is not None:
-        st.error(f"This photo can't be read: {plain(wrong)}")
+        st.error(f"This photo can't be read: {escaped(wrong)}")
         return
     for column, model in zip(st.columns(len(parsers.MODELS)), models, strict=False):
-        answer, heat = look(model, content)
-        names = [plain(name) for name in networks.class_names(model.record)]
+        answer, heat = classify(model, content)
+        names = [escaped(name) for name in networks.class_names(model.record)]
         best = np.argsort(-answer, kind="stable")[:MOST_PROBABLE]
         column.subheader(model.record["experiment"], anchor=False)
         for number in best:
@@ -137,8 +129,8 @@ def page(models):
         column.image(picture, caption=f"{where} {names[best[0]]}", output_format="PNG")
 
 
-def plain(text):
-    """Text as Streamlit's Markdown shows it unchanged."""
+def escaped(text):
+    """Text that Streamlit's Markdown shows unchanged."""
     return re.sub(r"([^\w\s])", r"\\\1", text)
 
 
@@ -148,21 +140,20 @@ def main(arguments, paths):
     from streamlit.web import bootstrap
 
     # Streamlit runs this file again for each visitor, but keeps what is cached here.
-    # A model that was trained anew meanwhile has another time, and is loaded anew.
+    # A retrained model has another time, and is loaded again.
     times = [path.stat().st_mtime_ns for path in paths if path.exists()]
-    models = st.cache_resource(load, show_spinner=False, max_entries=1)(
-        paths, arguments.vgg16_weights, times
-    )
+    cached_load = st.cache_resource(load, show_spinner=False, max_entries=1)
+    models = cached_load(paths, arguments.vgg16_weights, times)
     if st.runtime.exists():
         page(models)
         return
-    with socket.socket() as test:  # Streamlit would say less of it
+    with socket.socket() as test:  # Streamlit's own message would say less
         test.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             test.bind((ADDRESS, arguments.port))
         except (OSError, OverflowError) as error:
             raise InputError(f"port {arguments.port}: {error}; name another: --port") from error
-    print(f"Models: {', '.join(str(path) for path in paths)}", flush=True)
+    print(f"Models: {', '.join(map(str, paths))}", flush=True)
     settings = {**SETTINGS, "server_port": arguments.port}
     bootstrap.load_config_options(settings)
     bootstrap.run(__file__, False, sys.argv[1:], settings)

@@ -30,7 +30,7 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 from common import backend  # noqa: F401  first, it sets Keras up
 import keras
 
-from common import features, folders, images, kernel, networks, runs, vgg16
+from common import features, images, kernel, networks, runs, vgg16
 
 
 def main(arguments, photos, weights):
@@ -46,7 +46,6 @@ def main(arguments, photos, weights):
 
     # run VGG16 once over the photos
     base, description = vgg16.load(arguments.vgg16_weights, weights, kernel.IMAGE_SIZE)
-    folders.remember_vgg16(arguments.vgg16_weights, weights)
     settings |= description | {"pooled_layers": list(kernel.POOLED_LAYERS)}
     feature_model = kernel.build_feature_model(base, kernel.POOLED_LAYERS)
     train_data, validation_data = (
@@ -66,8 +65,7 @@ def main(arguments, photos, weights):
 
     answers = classifier.predict(validation_data, verbose=0)
     measured = kernel.measure(networks.class_probabilities(answers), validation_generator.classes)
-    settings |= runs.describe_model(classifier)
-    _, state = runs.begin(settings)
+    settings, _, state = runs.begin(settings, classifier)
     state["seconds_per_epoch"].append(round(seconds, 2))
     state["history"] = {f"val_{name}": [runs.number(value)] for name, value in measured.items()}
     model = keras.Model(base.input, classifier(feature_model.output))

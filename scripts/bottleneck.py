@@ -29,7 +29,7 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 
 from common import backend  # noqa: F401  first, it sets Keras up
 
-from common import features, folders, images, keras2016, recipes, runs, vgg16
+from common import features, images, keras2016, recipes, runs, vgg16
 
 
 def main(arguments, photos, weights):
@@ -47,7 +47,6 @@ def main(arguments, photos, weights):
 
     # run VGG16 once over the photos; this is what prevents us from using augmentation
     base, description = vgg16.load(arguments.vgg16_weights, weights, IMAGE_SIZE)
-    folders.remember_vgg16(arguments.vgg16_weights, weights)
     run.settings |= description
     train_data, validation_data = (
         features.save_bottleneck_features(

@@ -32,7 +32,6 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
-from tqdm import tqdm
 
 from common import features, files, fingerprints, images, kernel, made, recipes, runs, tables, vgg16
 from common.cli import InputError
@@ -116,8 +115,7 @@ def main(arguments, photos, weights):
         )
         fold = fold_numbers(generator.classes, FOLDS, arguments.seed)
         tried = list(itertools.product((POOLED_LAYERS[-1:], POOLED_LAYERS), GAMMAS, RIDGES))
-        bar = tqdm(tried, desc=f"{size} pixels", leave=False, disable=None)
-        for pooled_layers, gamma, ridge in bar:
+        for pooled_layers, gamma, ridge in cli.progress(tried, f"{size} pixels"):
             chosen = of_layers(features, pooled_layers)
             choices.append(
                 {

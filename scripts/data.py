@@ -9,10 +9,11 @@ dog.999.jpg, its validation photos the 400 after them. ARCHIVE is what you have 
   cats_and_dogs_filtered.zip  Google's, with other validation photos
   a folder                    one of these, unpacked
 
-Without ARCHIVE, photos that are there stay; else Microsoft's is downloaded (825 MB), and an
-interrupted download resumes where it stopped. The photos are taken by their numbers and
-compared with those behind the README's numbers, by content and by what they show; where the
-numbers are others, the pictures are searched. The differences are named.
+Without ARCHIVE, photos already there are kept; if there are none, Microsoft's archive is
+downloaded (825 MB); an interrupted download resumes where it stopped. Photos are chosen by
+their numbers and compared, by file and by picture, with those behind the README's numbers.
+If the numbers don't match, the whole archive is searched for the pictures. Differences are
+listed.
 """
 
 import collections
@@ -35,7 +36,6 @@ from tqdm import tqdm
 from common import cli, files, fingerprints
 from common.cli import InputError
 
-
 # The address behind https://www.microsoft.com/en-us/download/details.aspx?id=54765
 MICROSOFT = (
     "https://download.microsoft.com/download/3/E/1/"
@@ -43,7 +43,7 @@ MICROSOFT = (
 )
 
 SPLITS = ("train", "validation")
-READY = ".replacement"  # a folder in data/: photos and photos.json, whole, on their way in
+READY = ".replacement"  # in data/: complete photos and photos.json, not yet in place
 
 CLASSES = {"cat": "cats", "dog": "dogs"}
 TRAIN = range(1000)  # "we just took the first 1000 images for each class"
@@ -53,98 +53,86 @@ GOOGLE_VALIDATION = range(2000, 2400)  # the first 400 of the 500 in Google's ar
 KAGGLE_NAME = re.compile(r"(?:^|/)(cat|dog)\.(\d{1,5})\.jpe?g$", re.IGNORECASE)
 MICROSOFT_NAME = re.compile(r"(?:^|/)PetImages/(cat|dog)/(\d{1,5})\.jpe?g$", re.IGNORECASE)
 
-LARGEST_PHOTO = 10 * 2**20  # bytes; those of Kaggle have 0.02 MB on average
+LARGEST_PHOTO = 10 * 2**20  # bytes; Kaggle's photos have 0.02 MB on average
 LARGEST_TRAIN_ZIP = 2 * 2**30  # bytes; Kaggle's has 0.57 GB
 
 
 def download(url, path):
-    """Download `url` to `path`, with a progress bar, going on from `path`.part if it exists."""
+    """Download `url` to `path` with a progress bar, resuming from `path`.part if it exists."""
     part = path.with_name(path.name + ".part")
     start = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={start}-"} if start else {})
+    by_hand = "get the archive by other means: make data ARCHIVE=FILE"
     try:
         with urllib.request.urlopen(request, timeout=60) as answer:
             resumed = answer.status == 206
             start = start if resumed else 0
             total = start + int(answer.headers["Content-Length"])
-            with (
-                open(part, "ab" if resumed else "wb") as file,
-                tqdm(
-                    desc=path.name, initial=start, total=total, unit="B", unit_scale=True
-                ) as progress,
-            ):
-                while block := answer.read(2**16):
-                    file.write(block)
-                    progress.update(len(block))
+            bar = tqdm.wrapattr(answer, "read", total, desc=path.name, initial=start)
+            with open(part, "ab" if resumed else "wb") as file, bar as body:
+                shutil.copyfileobj(body, file)
     except urllib.error.HTTPError as error:
         # "Range not satisfiable": the part is complete already, or longer than the file.
-        if error.code == 416 and error.headers["Content-Range"] == f"bytes */{start}":
-            total = start
-        else:
+        if error.code != 416 or error.headers["Content-Range"] != f"bytes */{start}":
             raise InputError(
-                f"{url}: the server answers {error.code} {error.reason}; delete {part} if there "
-                "is one, or get the archive by other means: make data ARCHIVE=FILE"
+                f"{url}: the server answers {error.code} {error.reason}; delete {part} if it "
+                f"exists, or {by_hand}"
             ) from error
-    # no network, no Content-Length, a connection that breaks off, ...
+        total = start
+    # no network, no Content-Length, a broken connection, ...
     except (OSError, TypeError, ValueError, http.client.HTTPException) as error:
         raise InputError(
-            f"{url}: can't download ({error}); run again to go on, or get the archive by "
-            "other means: make data ARCHIVE=FILE"
+            f"{url}: can't download ({error}); run again to resume, or {by_hand}"
         ) from error
     if part.stat().st_size != total:
-        raise InputError(f"{url}: the download stopped early; run again to go on")
+        raise InputError(f"{url}: the download stopped early; run again to resume")
     part.rename(path)
 
 
 @contextlib.contextmanager
-def members(source, work):
-    """Yield {path inside: function that returns its bytes} of a zip archive or a folder.
+def open_archive(source, work, name=None):
+    """Yield {member's path: function that returns its bytes} of a zip archive or a folder.
 
-    work: a folder for a train.zip found inside. Raises InputError for archives that are
-    broken, encrypted or hostile.
+    work: a folder to unpack an inner train.zip to. name: for messages (default: source).
+    Raises InputError for broken, encrypted or malicious archives.
     """
     if source.is_dir():
         paths = sorted(path for path in source.rglob("*") if path.is_file())
-        inside = {path.relative_to(source).as_posix(): path.read_bytes for path in paths}
+        members = {path.relative_to(source).as_posix(): path.read_bytes for path in paths}
         inner = [path for path in paths if path.name == "train.zip"]
-        if inner and not any(class_and_number(name) for name in inside):
-            with members(inner[0], work) as inside:
-                yield inside
-        else:
-            yield inside
-        return
+        if not inner or any(map(class_and_number, members)):
+            yield members
+            return
+        source = inner[0]
     if not source.exists():
         raise InputError(f"{source}: no such file or folder")
+    name = name or source
     try:
         with zipfile.ZipFile(source) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
             for info in infos:
-                check_member(source, info)
+                check_member(name, info)
             inner = [info for info in infos if PurePosixPath(info.filename).name == "train.zip"]
             if inner:
                 unpacked = work / "train.zip"
                 with archive.open(inner[0]) as packed, open(unpacked, "wb") as file:
-                    shutil.copyfileobj(packed, file, 2**20)
-                try:
-                    with members(unpacked, work) as inside:
-                        yield inside
-                except InputError as error:  # the copy is gone by the time that it is read
-                    message = str(error).replace(str(unpacked), f"train.zip in {source}")
-                    raise InputError(message) from error
+                    shutil.copyfileobj(packed, file)
+                with open_archive(unpacked, work, f"train.zip in {name}") as members:
+                    yield members
             else:
                 yield {info.filename: lambda info=info: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(
-            f"{source}: not a whole zip archive ({error}); delete it and get it again"
+            f"{name}: not a complete zip archive ({error}); delete it and get it again"
         ) from error
 
 
 def check_member(source, info):
-    """Raise InputError where a zip archive's member is not one that an honest archive has."""
+    """Raise InputError for a zip member that a genuine archive would not have."""
     name = info.filename
     path = PurePosixPath(name.replace("\\", "/"))
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
-        raise InputError(f"{source}: refused, its member {name!r} climbs out of the archive")
+        raise InputError(f"{source}: refused, its member {name!r} points outside the archive")
     if stat.S_ISLNK(info.external_attr >> 16):
         raise InputError(f"{source}: refused, its member {name!r} is a link")
     if info.flag_bits & 1:
@@ -160,14 +148,13 @@ def class_and_number(name):
     return (match[1].lower(), int(match[2])) if match else None
 
 
-def wanted(photos):
-    """{path below data/: (class, number)} of the article's photos, as far as `photos` has them.
+def wanted_photos(photos):
+    """{path below data/: (class, number)} of the photos to choose from an archive.
 
     photos: {(class, number): ...}. Google's archive has other validation photos.
     """
-    google = not any((c, n) in photos for c in CLASSES for n in VALIDATION) and any(
-        (c, n) in photos for c in CLASSES for n in GOOGLE_VALIDATION
-    )
+    there = {number for _, number in photos}
+    google = there.isdisjoint(VALIDATION) and not there.isdisjoint(GOOGLE_VALIDATION)
     numbers_of = {"train": TRAIN, "validation": GOOGLE_VALIDATION if google else VALIDATION}
     return {
         f"{split}/{folder}/{name}.{number}.jpg": (name, number)
@@ -177,16 +164,16 @@ def wanted(photos):
     }
 
 
-def choose(source, inside, manifest):
+def choose_photos(source, members, manifest):
     """Choose the article's photos among the members of an archive.
 
-    inside: what members() yields. manifest: as fingerprints.read_manifest() returns it.
+    members: what open_archive() yields. manifest: as fingerprints.read_manifest() returns it.
     Returns (chosen, missing): {path below data/: (function, SHA-256, how)}, where how is
     "exact", "anew" for the same picture in another file, or "other"; and
-    {path below data/: reason}. Raises InputError where the archive is not of a known layout.
+    {path below data/: reason}. Raises InputError if the archive's layout is unknown.
     """
     photos = {}
-    for name, read in inside.items():
+    for name, read in members.items():
         if key := class_and_number(name):
             photos.setdefault(key, []).append((name, read))
     if not photos:
@@ -194,117 +181,98 @@ def choose(source, inside, manifest):
             f"{source}: no cats and dogs of Kaggle's, Microsoft's or Google's archive in there "
             "(train/cat.0.jpg, PetImages/Cat/0.jpg, ...)"
         )
-    paths = wanted(photos)
-    found, missing, others = {}, {}, {}
-    for path, key in tqdm(
-        paths.items(), desc="Comparing photos", unit="photo", leave=False, disable=None
-    ):
+    wanted = wanted_photos(photos)
+    chosen, missing = {}, {}
+    for path, key in cli.progress(wanted.items(), "Comparing photos"):
         if key not in photos:
             missing[path] = "not there"
             continue
         name, read = photos[key][0]
         content = read()
-        problem = files.photo_problem(content)
-        if problem:
+        if problem := files.photo_problem(content):
             missing[path] = f"{name}: {problem}"
             continue
-        digest = hashlib.sha256(content).hexdigest()
-        how = compare(content, digest, manifest[path]) if path in manifest else "other"
-        (others if how == "other" else found)[path] = (read, digest, how)
-    # Where the numbers are not Kaggle's, all the archive is looked through.
-    if any(path in manifest for path in others):
-        wanted_still = {path: manifest[path] for path in {**others, **missing} if path in manifest}
-        found |= search(photos, wanted_still, {digest for _, digest, _ in found.values()})
-    chosen, taken = dict(found), {digest for _, digest, _ in found.values()}
-    for path, other in others.items():
-        if path in found:
-            continue
-        if other[1] in taken:  # no picture twice, least of all in both sets
+        digest, how = hashlib.sha256(content).hexdigest(), "other"
+        expected, picture = manifest.get(path, (None, None))
+        if digest == expected:
+            how = "exact"
+        elif len(fingerprints.alike([fingerprints.fingerprint(content)], [picture])):
+            how = "anew"
+        chosen[path] = (read, digest, how)
+    others = [path for path, (*_, how) in chosen.items() if how == "other"]
+    taken = {digest for _, digest, how in chosen.values() if how != "other"}
+    if any(path in manifest for path in others):  # the numbers are not Kaggle's
+        rest = {path: manifest[path] for path in [*others, *missing] if path in manifest}
+        found = search_photos(photos, rest, taken)
+        chosen |= found
+        taken |= {digest for _, digest, _ in found.values()}
+    for path in others:
+        _, digest, how = chosen[path]
+        if how == "other" and digest in taken:  # no picture twice, least of all in both sets
             missing[path] = "the same picture as another one"
-        else:
-            chosen[path] = other
-            taken.add(other[1])
+            del chosen[path]
+        taken.add(digest)
     return (
-        {path: chosen[path] for path in paths if path in chosen},
+        {path: chosen[path] for path in wanted if path in chosen},
         {path: reason for path, reason in missing.items() if path not in chosen},
     )
 
 
-def compare(content, digest, listed):
-    """How a photo compares with the manifest's: "exact", "anew" (encoded anew), or "other"."""
-    expected, picture = listed
-    if digest == expected:
-        return "exact"
-    same = fingerprints.alike([fingerprints.fingerprint(content)], [picture])
-    return "anew" if len(same) else "other"
+def search_photos(photos, wanted, taken):
+    """Search all of an archive's photos for pictures, whatever their numbers.
 
-
-def search(photos, wanted, taken):
-    """Look for pictures among all of an archive's photos, whatever their numbers.
-
-    photos: {(class, number): [(name, read), ...]}. wanted: {path: what the manifest says}.
-    taken: digests of photos that are chosen already. Returns {path: (read, digest, how)}.
+    photos: {(class, number): [(name, read), ...]}. wanted: {path: its manifest entry}.
+    taken: digests of photos already chosen. Returns {path: (read, digest, how)}.
     """
-    by_digest, prints = {}, []
-    for _, read in tqdm(
-        list(itertools.chain.from_iterable(photos.values())),
-        desc="Searching photos",
-        unit="photo",
-        leave=False,
-        disable=None,
-    ):
+    readers, prints = {}, []
+    for _, read in cli.progress([*itertools.chain(*photos.values())], "Searching photos"):
         content = read()
         digest = hashlib.sha256(content).hexdigest()
-        if digest not in taken and digest not in by_digest and not files.photo_problem(content):
-            by_digest[digest] = read
+        if digest not in taken and digest not in readers and not files.photo_problem(content):
+            readers[digest] = read
             prints.append(fingerprints.fingerprint(content))
-    digests, found = list(by_digest), {}
-    for path, (digest, _) in wanted.items():
-        if digest in by_digest:
-            found[path] = (by_digest[digest], digest, "exact")
+    found = {
+        path: (readers[digest], digest, "exact")
+        for path, (digest, _) in wanted.items()
+        if digest in readers
+    }
     taken = {digest for _, digest, _ in found.values()}
-    rest = [path for path in wanted if path not in found]
-    for here, there in fingerprints.alike([wanted[path][1] for path in rest], prints):
-        path, digest = rest[here], digests[there]
+    paths, digests = list(wanted), list(readers)
+    for here, there in fingerprints.alike([picture for _, picture in wanted.values()], prints):
+        path, digest = paths[here], digests[there]
         if path not in found and digest not in taken:
-            found[path] = (by_digest[digest], digest, "anew")
+            found[path] = (readers[digest], digest, "anew")
             taken.add(digest)
     return found
 
 
 def install(output):
-    """Put a replacement that is complete in place. Interrupted, it is taken up by the next start.
-
-    Returns whether there was one.
-    """
+    """Move a complete replacement into place, or finish doing so after an interruption."""
     ready = output / READY
     if not ready.exists():
-        return False
-    for split in SPLITS:
-        if (ready / split).exists():
-            shutil.rmtree(output / split, ignore_errors=True)
-            (ready / split).rename(output / split)
-    if (ready / "photos.json").exists():
-        (ready / "photos.json").rename(output / "photos.json")
+        return
+    for name in *SPLITS, "photos.json":
+        if (ready / name).exists():
+            shutil.rmtree(output / name, ignore_errors=True)
+            (ready / name).rename(output / name)
     ready.rmdir()
-    return True
 
 
-def few(names):
-    """The first of many names, for a message."""
+def first_ten(names):
+    """The first ten names, and how many more there are, for a message."""
     names = list(names)
     return ", ".join(names[:10]) + (f" and {len(names) - 10} more" if len(names) > 10 else "")
 
 
-def identity(archive):
-    """What tells one archive from another without reading it; None for a folder."""
+def archive_identity(archive):
+    """What identifies an archive without reading it; None for a folder."""
     if not archive.is_file():
         return None
     status = archive.stat()
     return [str(archive.resolve()), status.st_size, status.st_mtime_ns]
 
 
-def refuse_others_photos(output):
+def refuse_other_photos(output):
     """Raise InputError if train/ or validation/ hold files that this script did not put there."""
     try:
         ours = json.loads((output / "photos.json").read_text())["sha256"]
@@ -329,65 +297,63 @@ def prepare(source, output, manifest):
     """
     files.make_writable_folder(output)
     install(output)
-    refuse_others_photos(output)
+    refuse_other_photos(output)
     work = output / ".partial"
     shutil.rmtree(work, ignore_errors=True)
-    (work / "new").mkdir(parents=True)
+    new = work / "new"
+    new.mkdir(parents=True)
     try:
-        with members(source, work) as inside:
-            chosen, missing = choose(source, inside, manifest)
-            # Microsoft's archive is known to hold a few empty files; the others are whole.
-            if missing and not any(MICROSOFT_NAME.search(name) for name in inside):
+        with open_archive(source, work) as members:
+            chosen, missing = choose_photos(source, members, manifest)
+            # Microsoft's archive is known to hold a few empty files; the others are complete.
+            if missing and not any(map(MICROSOFT_NAME.search, members)):
                 raise InputError(
                     f"{source}: {len(missing)} of the article's photos can't be had from it: "
-                    + few(f"{path} ({reason})" for path, reason in missing.items())
+                    + first_ten(f"{path} ({reason})" for path, reason in missing.items())
                 )
             folders = {path.rsplit("/", 1)[0] for path in chosen}
-            if folders != {path.rsplit("/", 1)[0] for path in manifest}:
-                raise InputError(f"{source}: no photos for some class; is the archive whole?")
-            for path, (read, *_) in tqdm(
-                chosen.items(), desc="Writing photos", unit="photo", leave=False, disable=None
-            ):
-                (work / "new" / path).parent.mkdir(parents=True, exist_ok=True)
-                (work / "new" / path).write_bytes(read())
-        how = collections.Counter(how for *_, how in chosen.values())
+            if len(folders) < len(SPLITS) * len(CLASSES):
+                raise InputError(f"{source}: no photos for some class; is the archive complete?")
+            for path, (read, *_) in cli.progress(chosen.items(), "Writing photos"):
+                (new / path).parent.mkdir(parents=True, exist_ok=True)
+                (new / path).write_bytes(read())
+        count = collections.Counter(how for *_, how in chosen.values())
         report = {
             "source": source.name,
-            "archive": identity(source),
+            "archive": archive_identity(source),
             "photos": len(chosen),
-            "exact": how["exact"],
-            "encoded_anew": how["anew"],
+            "exact": count["exact"],
+            "encoded_anew": count["anew"],
             "others": [path for path, (*_, how) in chosen.items() if how == "other"],
             "missing": missing,
             "sha256": {path: digest for path, (_, digest, _) in chosen.items()},
         }
-        files.write_json(work / "new" / "photos.json", report)
-        (work / "new").rename(output / READY)  # from here on, it can only be completed
+        files.write_json(new / "photos.json", report)
+        new.rename(output / READY)  # from here on, it can only be completed
     finally:
         shutil.rmtree(work, ignore_errors=True)
     install(output)
     return report
 
 
-def tell(report, output, listed):
-    """Say in a few lines what is in `output` now. listed: how many photos the article has."""
+def print_summary(report, output, expected):
+    """Print what is in `output` now. expected: the number of the article's photos."""
     print(f"{output}: {report['photos']:,} photos from {report['source']}.")
     exact, anew, others = report["exact"], report["encoded_anew"], report["others"]
-    missing = few(f"{path} ({reason})" for path, reason in report["missing"].items())
-    if exact == listed:
+    if exact == expected:
         print("These are exactly the photos behind the README's numbers.")
         return
     how = "" if not anew else ", encoded anew" if not exact else f", {anew:,} of them encoded anew"
-    print(f"{exact + anew:,} of the article's {listed:,} pictures{how}.")
-    if missing:
-        print(f"Left out: {missing}.")
+    print(f"{exact + anew:,} of the article's {expected:,} pictures{how}.")
+    if missing := report["missing"]:
+        print(f"Missing: {first_ten(f'{path} ({why})' for path, why in missing.items())}.")
     if others:
         print(
-            f"{len(others):,} are other pictures, so the article's numbers are no measure for "
-            f"yours: {few(others)}."
+            f"{len(others):,} are other pictures, so don't compare your results with the "
+            f"article's: {first_ten(others)}."
         )
         if any(path.startswith("validation/cats/cat.2") for path in others):
-            print("Google's archive: the training photos are the article's, the others not.")
+            print("Google's archive: the article's training photos, but other validation photos.")
     print(f"All names: {output / 'photos.json'}")
 
 
@@ -412,20 +378,20 @@ def main(arguments):
     if all(any((output / split).glob("*/*")) for split in SPLITS):
         try:
             report = json.loads((output / "photos.json").read_text())
-            if archive is None or identity(archive) == report.get("archive", archive):
-                tell(report, output, len(manifest))
+            if archive is None or archive_identity(archive) == report.get("archive", archive):
+                print_summary(report, output, len(manifest))
                 return
         except (OSError, ValueError, KeyError):
             if archive is None:
-                print(f"{output}: photos that are not from this script; they are used as they are.")
+                print(f"{output}: photos that are not from this script; using them as they are.")
                 return
-    refuse_others_photos(output)  # before a long download
     if archive is None:
+        refuse_other_photos(output)  # before a long download
         files.make_writable_folder(output)
         archive = output / MICROSOFT.rsplit("/", 1)[1]
         if not archive.exists():
             download(MICROSOFT, archive)
-    tell(prepare(archive, output, manifest), output, len(manifest))
+    print_summary(prepare(archive, output, manifest), output, len(manifest))
 
 
 if __name__ == "__main__":

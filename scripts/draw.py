@@ -1,4 +1,4 @@
-"""Draw cats and dogs, for trying the experiments on a machine that has no photos.
+"""Draw cats and dogs, for trying the experiments on a machine without photos.
 
 Fills FOLDER/train/{cats,dogs} and FOLDER/validation/{cats,dogs} with drawings of
 different poses, colours and backgrounds. Cats have pointed ears, whiskers and thin
@@ -10,32 +10,31 @@ import random
 import shutil
 
 from PIL import Image, ImageDraw, ImageFilter
-from tqdm import tqdm
 
 from common import cli, files
 from common.cli import InputError
 
-CANVAS = 400  # pixels; drawn large and then reduced, which smooths the edges
+CANVAS = 400  # pixels; drawn large, then reduced, which smooths the edges
+UNIT = CANVAS / 100  # in pixels; all shapes are given in hundredths of the canvas
 FURS = ["#2b2622", "#6b4a2f", "#a8733f", "#c9a26b", "#d9d2c5", "#8b8b8b", "#f0ede6", "#b5532a"]
 EYES = ["#3f7d3a", "#c79a1b", "#3a6ea5", "#40291a"]
 
 
 def ellipse(draw, x, y, radius_x, radius_y, fill):
-    """An ellipse around (x, y), in hundredths of the canvas."""
-    unit = CANVAS / 100
+    """Draw an ellipse around (x, y)."""
     box = (x - radius_x, y - radius_y, x + radius_x, y + radius_y)
-    draw.ellipse([unit * value for value in box], fill=fill)
+    draw.ellipse([UNIT * value for value in box], fill=fill)
 
 
 def polygon(draw, points, fill):
-    """A polygon through points (x, y), in hundredths of the canvas."""
-    draw.polygon([(x * CANVAS / 100, y * CANVAS / 100) for x, y in points], fill=fill)
+    """Draw a polygon through points (x, y)."""
+    draw.polygon([(UNIT * x, UNIT * y) for x, y in points], fill=fill)
 
 
 def line(draw, points, fill, width):
-    """A line through points (x, y), in hundredths of the canvas."""
-    scaled = [(x * CANVAS / 100, y * CANVAS / 100) for x, y in points]
-    draw.line(scaled, fill=fill, width=round(width * CANVAS / 100), joint="curve")
+    """Draw a line through points (x, y)."""
+    scaled = [(UNIT * x, UNIT * y) for x, y in points]
+    draw.line(scaled, fill=fill, width=round(UNIT * width), joint="curve")
 
 
 def random_colour(rng):
@@ -52,14 +51,9 @@ def background(rng):
         x = rng.randrange(100)
         line(draw, [(x, 0), (x + rng.randrange(-30, 30), horizon)], random_colour(rng), 2)
     for _ in range(rng.randrange(8)):
-        ellipse(
-            draw,
-            rng.randrange(100),
-            rng.randrange(100),
-            rng.randrange(2, 12),
-            rng.randrange(2, 12),
-            random_colour(rng),
-        )
+        x, y = rng.randrange(100), rng.randrange(100)
+        radius_x, radius_y = rng.randrange(2, 12), rng.randrange(2, 12)
+        ellipse(draw, x, y, radius_x, radius_y, random_colour(rng))
     return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, 6)))
 
 
@@ -108,14 +102,14 @@ def animal(kind, rng):
         if rng.random() < 0.5:
             ellipse(draw, 51, head_y + 19, 3, 5, "#d9606a")
 
-    if rng.random() < 0.4:  # a coat with spots
+    if rng.random() < 0.4:  # a spotted coat
         for _ in range(3):
             ellipse(draw, rng.uniform(40, 60), rng.uniform(65, 85), 3, 4, ear)
     return picture
 
 
 def drawing(kind, rng):
-    """One picture of a "cat" or a "dog", in RGB, of a size that differs from one to the next."""
+    """One RGB picture of a "cat" or a "dog", of random size."""
     picture = background(rng)
     subject = animal(kind, rng)
     if rng.random() < 0.5:
@@ -123,7 +117,7 @@ def drawing(kind, rng):
     size = round(CANVAS * rng.uniform(0.6, 1.05))
     subject = subject.rotate(rng.uniform(-25, 25), Image.Resampling.BICUBIC).resize((size, size))
     room = CANVAS - size
-    corner = (round(room * rng.uniform(0, 1)), round(room * rng.uniform(0, 1)))
+    corner = (round(room * rng.random()), round(room * rng.random()))
     picture.paste(subject, corner, subject)
     return picture.resize((rng.randrange(170, 260), rng.randrange(170, 260)))
 
@@ -131,15 +125,13 @@ def drawing(kind, rng):
 def draw_data_set(folder, photos, seed):
     """Fill train/ and validation/ of a new folder.
 
-    photos: {"train": number a class, "validation": number a class}.
+    photos: {"train": number per class, "validation": number per class}.
     """
     for split, count in photos.items():
         for kind in "cat", "dog":
             into = folder / split / f"{kind}s"
             into.mkdir(parents=True)
-            for number in tqdm(
-                range(count), desc=f"Drawing {split}/{kind}s", leave=False, disable=None
-            ):
+            for number in cli.progress(range(count), f"Drawing {split}/{kind}s"):
                 rng = random.Random(f"{seed} {split} {kind} {number}")
                 drawing(kind, rng).save(into / f"{kind}.{number}.jpg", quality=90)
 
@@ -149,13 +141,8 @@ def parse(argv=None):
     parser = cli.ArgumentParser(__doc__)
     parser.add_argument("folder", type=cli.path, metavar="FOLDER", help="a new folder")
     for split, count in {"train": 100, "validation": 50}.items():
-        parser.add_argument(
-            f"--{split}",
-            type=cli.positive,
-            default=count,
-            metavar="N",
-            help=f"{split} drawings a class (default: %(default)s)",
-        )
+        text = f"{split} drawings per class (default: {count})"
+        parser.add_argument(f"--{split}", type=cli.positive, default=count, metavar="N", help=text)
     parser.add_argument(
         "--seed", type=cli.seed, default=0, metavar="N", help="of the drawings (default: 0)"
     )

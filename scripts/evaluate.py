@@ -1,9 +1,9 @@
-"""How well a model does on photos whose classes are known: those in CLASS/ subfolders.
+"""Evaluate a model on photos whose classes are known: those in CLASS/ subfolders.
 
 Prints the accuracy with its 95 % interval, the log loss, the confusion matrix and the recall
-of each class, and shows the worst mistakes on one sheet. The photos may be any that the
-model was not trained on, data/validation for example. Photos that can't be read are named on
-standard error and left out, and the exit status is 1 in the end.
+per class, and shows the worst mistakes on one sheet. Use photos that the model was not trained
+on, data/validation for example. Unreadable photos are named on standard error and skipped; the
+exit status is then 1.
 """
 
 import sys
@@ -20,7 +20,7 @@ def parse(argv=None):
     """The command line's options, the model to use, and where the worst mistakes go."""
     parser = parsers.model(__doc__)
     parser.add_argument(
-        "folder", type=cli.path, metavar="FOLDER", help="a folder with a subfolder for each class"
+        "folder", type=cli.path, metavar="FOLDER", help="a folder with a subfolder per class"
     )
     parser.add_argument(
         "--sheet",
@@ -50,44 +50,32 @@ from common import kernel, networks, tables
 
 
 def find_photos(folder, names):
-    """The photos in the class subfolders, and their classes' numbers in the model's answers.
+    """[(path, number of its class in `names`), ...] of the photos in the class subfolders.
 
-    Raises InputError if there are no such folders, or others than the model's classes.
+    names: the model's classes. Raises InputError if there are no such folders, or others.
     """
     classes = files.class_folders(folder)
     unknown = [path.name for path in classes if path.name not in names]
     if not classes or unknown:
-        found = f"found {', '.join(unknown)}" if classes else "found none"
         raise InputError(
             f"{folder}: the photos must be in subfolders named like the model's classes, "
-            f"{', '.join(names)}; {found}"
+            f"{', '.join(names)}; found {', '.join(unknown) or 'none'}"
         )
-    photos, labels = [], []
-    for of_class in classes:
-        found = files.photos_below(of_class)
-        photos += found
-        labels += [names.index(of_class.name)] * len(found)
+    photos = [
+        (photo, names.index(path.name)) for path in classes for photo in files.photos_below(path)
+    ]
     if not photos:
         raise InputError(f"{folder}: no photos in its class subfolders")
-    return photos, np.array(labels)
-
-
-def was_trained_on(folder, weights):
-    """Whether the folder is the one that the note in a folder of weights names, or its train/."""
-    owner = folders.owner(weights)
-    trained_on = [weights / "split" / "train"]
-    if owner:
-        trained_on += [owner, owner / "train"]
-    return folder.resolve() in [path.resolve() for path in trained_on]
+    return photos
 
 
 def confusion_table(labels, answers, names):
-    """Markdown table: how many photos of each class (rows) were taken for which (columns)."""
+    """Markdown table: the photos of each class (rows) by predicted class (columns)."""
     rows = [("is \\ taken for", *names, "recall")]
     for number, name in enumerate(names):
-        taken = np.bincount(answers[labels == number], minlength=len(names))
-        recall = f"{taken[number] / taken.sum():.3f}" if taken.sum() else ""
-        rows.append((name, *map(str, taken), recall))
+        counts = np.bincount(answers[labels == number], minlength=len(names))
+        recall = f"{counts[number] / counts.sum():.3f}" if counts.any() else ""
+        rows.append((name, *map(str, counts), recall))
     return cli.markdown(rows)
 
 
@@ -95,27 +83,29 @@ def main(arguments, path, sheet):
     """Run the script with what parse() returned."""
     model, record = networks.load(path, arguments.vgg16_weights)
     names = networks.class_names(record)
-    photos, labels = find_photos(arguments.folder, names)
-    if was_trained_on(arguments.folder, path.parent):
+    photos = find_photos(arguments.folder, names)
+    trained_on = [path.parent / "split" / "train"]
+    if owner := folders.owner(path.parent):
+        trained_on += [owner, owner / "train"]
+    if arguments.folder.resolve() in [folder.resolve() for folder in trained_on]:
         print(
             f"warning: the model was trained on photos in {arguments.folder}, which inflate the "
             "result",
             file=sys.stderr,
         )
 
-    looks = tqdm(
-        networks.predict(model, record, photos), total=len(photos), unit="photo", disable=None
-    )
-    probabilities, read = [], []
-    for number, (photo, answer, problem) in enumerate(looks):
+    predictions = networks.predict(model, record, [photo for photo, _ in photos])
+    bar = tqdm(predictions, total=len(photos), unit="photo", disable=None)
+    read = []
+    for (photo, label), (_, answer, problem) in zip(photos, bar, strict=True):
         if problem:
             tqdm.write(f"{photo}: can't be read ({problem})", file=sys.stderr)
         else:
-            probabilities.append(answer)
-            read.append(number)
+            read.append((photo, label, answer))
     if not read:
         raise InputError(f"{arguments.folder}: none of its {len(photos)} photos can be read")
-    probabilities, labels = np.stack(probabilities), labels[read]
+    paths, labels, probabilities = zip(*read, strict=True)
+    labels, probabilities = np.array(labels), np.stack(probabilities)
     answers = probabilities.argmax(axis=1)
     measured = kernel.measure(probabilities, labels)
     majority = max(np.bincount(labels)) / len(labels)
@@ -123,25 +113,25 @@ def main(arguments, path, sheet):
         f"{path} ({record['experiment']}) on {len(labels)} photos in {arguments.folder}\n\n"
         f"Accuracy: {measured['accuracy']:.4f} "
         f"(95 %: {tables.interval(measured['accuracy'], len(labels))}; "
-        f"always saying the largest class: {majority:.4f})\n"
+        f"always predicting the largest class: {majority:.4f})\n"
         f"Log loss: {measured['loss']:.4f}\n\n{confusion_table(labels, answers, names)}"
     )
 
     wrong = np.flatnonzero(answers != labels)
-    if wrong.size:
-        worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:MISTAKES]
-        mistakes = []
-        for number in worst:
-            photo, answer = photos[read[number]], answers[number]
-            caption = (
-                f"{photo.name}\nis {names[labels[number]]}, taken for {names[answer]} "
-                f"({probabilities[number, answer]:.2f})"
-            )
-            mistakes.append((networks.show(photo.read_bytes(), record, SHOWN), caption))
-        from common import plots  # not above: matplotlib takes its time
+    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:MISTAKES]
+    mistakes = []
+    for number in worst:
+        label, answer = labels[number], answers[number]
+        caption = (
+            f"is {names[label]}, taken for {names[answer]} ({probabilities[number, answer]:.2f})"
+        )
+        picture = networks.show(paths[number].read_bytes(), record, SHOWN)
+        mistakes.append((picture, f"{paths[number].name}\n{caption}"))
+    if mistakes:
+        from common import plots  # not above: matplotlib is slow to import
 
         plots.sheet(mistakes, sheet)
-        print(f"\nMistakes: {wrong.size}   The worst {len(worst)}: {sheet}")
+        print(f"\nMistakes: {wrong.size}   The worst {len(mistakes)}: {sheet}")
     else:
         sheet.unlink(missing_ok=True)  # an earlier one would be taken for this one
         print("\nMistakes: 0")

@@ -68,6 +68,13 @@ def add_approaches(parser):
     )
 
 
+def approaches(arguments):
+    """What a run's record says of them: {"approaches": {name: value}}, or {} without any."""
+    options = vars(arguments)
+    taken = {name: options[name] for name, off in APPROACHES.items() if options[name] != off}
+    return {"approaches": taken} if taken else {}
+
+
 def parse(argv=None):
     """The command line's options, the folder of the photos, and that of the weights."""
     parser = parsers.experiment(__doc__, EPOCHS, BATCH_SIZE)
@@ -84,7 +91,7 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 from common import backend  # noqa: F401  first, it sets Keras up
 import keras
 
-from common import features, folders, images, keras2016, networks, recipes, runs, vgg16
+from common import features, images, keras2016, networks, recipes, runs, vgg16
 from common.cli import InputError
 
 
@@ -116,7 +123,7 @@ def split(model, frozen_layers=FROZEN_LAYERS):
 
 def regularize(layers, l1, l2):
     """Add the L1 and L2 penalties on these layers' kernels, biases not, to the loss."""
-    for layer in layers:
+    for layer in layers if l1 or l2 else ():
         for part in getattr(layer, "layers", [layer]):  # the classifier is a model of its own
             if hasattr(part, "kernel"):
                 part.kernel_regularizer = keras.regularizers.L1L2(l1, l2)
@@ -142,34 +149,32 @@ class FrozenFeatures(keras.utils.PyDataset):
         self.generator.on_epoch_end()
 
 
-def read_top_model(path, settings, remedy):
+def read_top_model(path, settings, command):
     """The record of the classifier in `path`. Raises InputError where it is not of this run.
 
-    settings: this run's. That its VGG16 is, too, can be said only once that is loaded.
+    settings: this run's; whether its VGG16 is the same is known only once that is loaded.
+    command: what makes the classifier that this run needs.
     """
-    top = networks.read_record(path, remedy)
+    top = networks.read_record(path, f"run {command}")
     for name in "data", "recipe", "image_size", "preprocessing", "precision", "seed":
         there, here = ({"precision": "float32", **of}[name] for of in (top, settings))
         if name == "data":  # older records say less of it
             there, here = ([of[split] for split in ("train", "validation")] for of in (there, here))
         if there != here:
             what = {"data": "photos", "image_size": "image size"}.get(name, name)
-            raise InputError(f"{path}: not of the same {what}; {remedy}")
+            raise InputError(f"{path}: not of the same {what}; run {command}")
     return top
 
 
 def main(arguments, photos, weights):
     """Run the experiment with what parse() returned."""
-    more = MORE_AGGRESSIVE if arguments.more_augmentation else {}
-    frozen_layers = FROZEN_LAYERS_BUT_TWO_BLOCKS if arguments.one_more_block else FROZEN_LAYERS
-
     # prepare data augmentation configuration
     augmentation = recipes.augmentation(
         arguments.recipe,
         shear_range=SHEAR_RANGE,
         zoom_range=ZOOM_RANGE,
         horizontal_flip=HORIZONTAL_FLIP,
-        **more,
+        **(MORE_AGGRESSIVE if arguments.more_augmentation else {}),
     )
     preprocessing = recipes.preprocessing(arguments.recipe, arguments.preprocessing)
     train_generator = images.training_generator(
@@ -181,15 +186,13 @@ def main(arguments, photos, weights):
     run = runs.Run("finetune", arguments, weights, train_generator, validation_generator)
 
     path = weights / "bottleneck_fc_model.weights.h5"
-    remedy = f"run {parsers.command('bottleneck', arguments, weights)}"
-    top = read_top_model(path, run.settings, remedy)
+    top = read_top_model(path, run.settings, parsers.command("bottleneck", arguments, weights))
+    frozen_layers = FROZEN_LAYERS_BUT_TWO_BLOCKS if arguments.one_more_block else FROZEN_LAYERS
     classes = train_generator.num_classes
     with run.building():
         base, description = vgg16.load(arguments.vgg16_weights, weights, IMAGE_SIZE, (path, top))
-        folders.remember_vgg16(arguments.vgg16_weights, weights)
         model = build_model(base, path, frozen_layers, arguments.dropout, classes)
-        if arguments.l1 or arguments.l2:
-            regularize(model.layers[frozen_layers:], arguments.l1, arguments.l2)
+        regularize(model.layers[frozen_layers:], arguments.l1, arguments.l2)
         frozen, trained = split(model, frozen_layers)
         if arguments.distribute:  # each device sends its own photos through the frozen layers, too
             trained = model
@@ -199,23 +202,18 @@ def main(arguments, photos, weights):
             optimizer=keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM),
             metrics=["accuracy"],
         )
-    run.settings |= description | {"frozen_layers": frozen_layers}
+    run.settings |= description | {"frozen_layers": frozen_layers, **approaches(arguments)}
     run.settings["top_model"] = {key: top[key] for key in ("run", "epochs", "val_accuracy")}
-    options = vars(arguments)
-    if taken := {name: options[name] for name, off in APPROACHES.items() if options[name] != off}:
-        run.settings["approaches"] = taken
 
     batches, validation_data = train_generator, (validation_generator, None)
     if not arguments.distribute:
         batches = FrozenFeatures(train_generator, frozen)
         # a validation photo, always the same, needs to go through the frozen layers only once
-        frozen_features = features.save_bottleneck_features(
-            frozen,
-            validation_generator,
-            weights / "frozen_features_validation.npy",
-            run.settings,
+        stored = weights / "frozen_features_validation.npy"
+        validation_data = (
+            features.save_bottleneck_features(frozen, validation_generator, stored, run.settings),
+            validation_generator.targets,
         )
-        validation_data = frozen_features, validation_generator.targets
 
     # fine-tune the model
     trained.fit(

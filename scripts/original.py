@@ -1,12 +1,12 @@
 """The article's experiments in Keras 1.0.4 itself, on Theano and Python 2.7, as in June 2016.
 
-Sets up .venv-2016/ with the packages of the time and runs scripts/original/train.py, which
-is written from the article, on the article's photos: scratch and bottleneck whole, the
-latter on the features that bottleneck.py has left in weights/ in float32; features compares
-32 photos of these with Theano's VGG16; step times a few of fine-tuning's steps. Fine-tuning
-itself, a night or more, runs only if named. Adds a line for each run to
-weights/original.jsonl. With each seed, scratch takes most of an hour. Interrupted, training on
-photos resumes after its last whole epoch when started again. Needs Python 2.7, g++, and
+Sets up .venv-2016/ with the packages of the time and runs scripts/original/train.py, written
+from the article, on the article's photos. scratch and bottleneck are trained in full, the
+latter on the float32 features that bottleneck.py has left in weights/; features compares 32
+photos' features with those of Theano's VGG16; step times a few of fine-tuning's steps.
+finetune itself, a night or more, runs only if named. Each run adds a line to
+weights/original.jsonl. scratch takes most of an hour per seed. Interrupted, training on photos
+resumes after its last completed epoch when you rerun the command. Needs Python 2.7, g++, and
 Debian's libopenblas-dev, libjpeg-dev and zlib1g-dev.
 """
 
@@ -17,8 +17,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
 
 from common import cli, files, fingerprints, folders, parsers, recipes, records
 from common.cli import InputError
@@ -27,7 +28,7 @@ HERE = files.ROOT / "scripts" / "original"
 VENV = files.ROOT / ".venv-2016"
 VIRTUALENV = "virtualenv==20.15.1"  # the last that makes environments of Python 2.7
 PACKAGES = ("Keras", "Theano", "numpy", "scipy", "Pillow", "h5py")
-COUNTS = {"features": 32, "step": 4}  # photos that are compared, steps that are timed
+COUNTS = {"features": 32, "step": 4}  # photos to compare, steps to time
 EXPERIMENTS = ("features", "bottleneck", "step", "scratch", "finetune")
 
 
@@ -46,15 +47,12 @@ def parse(argv=None):
         type=cli.not_negative_whole,
         default=1,
         metavar="N",
-        help="from --seed on; 0: only sets up",
+        help="how many, from --seed on; 0: only set up",
     )
     parser.add_argument("--seed", type=cli.seed, default=0, metavar="N", help="the first (0)")
     parser.add_argument("--epochs", type=cli.positive, default=50, metavar="N", help="(50)")
-    parsers.add_folders(
-        parser,
-        "the article's photos",
-        "where bottleneck.py's features are, and original.jsonl goes",
-    )
+    where = "where bottleneck.py's features are, and original.jsonl goes"
+    parsers.add_folders(parser, "the article's photos", where)
     parsers.add_vgg16(parser)
     parser.add_argument("--python27", default="python2.7", metavar="FILE", help="(python2.7)")
     arguments = parser.parse_args(argv)
@@ -72,20 +70,24 @@ def parse(argv=None):
 
 
 def environment():
-    """The variables that the packages of 2016 need, and none of today's."""
-    home = VENV / "home"
-    kept = {
+    """The variables that the packages of 2016 need, and none that today's set."""
+    return {
         name: value
         for name, value in os.environ.items()
-        if name in ("PATH", "LANG", "SSL_CERT_FILE") or name.lower().endswith("_proxy")
-    } | {name: value for name, value in os.environ.items() if name.startswith("PIP_")}
-    # A second thread makes a step of scratch slower: 0.82 s instead of 0.71 s on a Xeon.
-    kept |= {"OMP_NUM_THREADS": "1", "KERAS_BACKEND": "theano"}
-    return {**kept, "HOME": str(home), "PIP_CONSTRAINT": ""}
+        if name in ("PATH", "LANG", "SSL_CERT_FILE")
+        or name.lower().endswith("_proxy")
+        or name.startswith("PIP_")
+    } | {
+        "HOME": str(VENV / "home"),
+        "KERAS_BACKEND": "theano",
+        # A second thread makes a step of scratch slower: 0.82 s instead of 0.71 s on a Xeon.
+        "OMP_NUM_THREADS": "1",
+        "PIP_CONSTRAINT": "",
+    }
 
 
 def set_up(python27):
-    """Make .venv-2016/, whole or not at all."""
+    """Make .venv-2016/, complete or not at all."""
     done = VENV / "requirements.txt"  # copied last
     if done.exists() and done.read_bytes() == (HERE / "requirements.txt").read_bytes():
         return
@@ -94,7 +96,7 @@ def set_up(python27):
         pip = [sys.executable, "-m", "pip", "install", "-q", "--target", tool, VIRTUALENV]
         call(pip, {**os.environ, "PIP_CONSTRAINT": ""})
         python = shutil.which(python27)
-        make = [sys.executable, "-m", "virtualenv", "-q", "-p", python, str(VENV)]
+        make = [sys.executable, "-m", "virtualenv", "-q", "-p", python, VENV]
         call(make, {**os.environ, "PYTHONPATH": tool})
     (VENV / "home").mkdir()
     shutil.copy(HERE / "theanorc", VENV / "home" / ".theanorc")
@@ -107,56 +109,46 @@ def set_up(python27):
 
 def call(command, variables):
     """Run a command that must succeed."""
-    done = subprocess.run([str(part) for part in command], env=variables)
-    if done.returncode:
-        raise InputError(f"{Path(command[0]).name} failed, see above; once mended, run this again")
+    if subprocess.run([str(part) for part in command], env=variables).returncode:
+        raise InputError(f"{Path(command[0]).name} failed, see above; fix it and run this again")
 
 
-def features(folder, photos):
-    """What bottleneck.py's record of its float32 features says. Raises InputError."""
-    source = {}
+def check_features(folder, photos):
+    """What the record of bottleneck.py's features says of them.
+
+    Raises InputError unless they are float32 features of these photos, prepared as in 2016.
+    """
+    expected = {
+        "precision": "float32",
+        "preprocessing": recipes.preprocessing("faithful"),
+        "vgg16_weights": "imagenet",
+    }
+    sources = {}
     for split in "train", "validation":
         path = folder / f"bottleneck_features_{split}.json"
-        source[split] = json.loads(path.read_text()) if path.exists() else {}
-        known = source[split].get("photos", {}).get("sha256")
-        if (
-            source[split].get("precision") != "float32"
-            or known != photos[split]["sha256"]
-            or source[split]["preprocessing"] != recipes.preprocessing("faithful")
-            or source[split]["vgg16_weights"] != "imagenet"
-        ):
+        source = sources[split] = json.loads(path.read_text()) if path.exists() else {}
+        digest = source.get("photos", {}).get("sha256")
+        if not expected.items() <= source.items() or digest != photos[split]["sha256"]:
             raise InputError(
                 f"{path}: not ImageNet's VGG16 of these photos in float32 and prepared as in 2016; "
                 "run `make bottleneck PRECISION=float32`"
             )
     names = ("vgg16_weights", "vgg16_sha256", "preprocessing", "versions")
-    return {"features": {name: source["train"][name] for name in names}}
+    return {name: sources["train"][name] for name in names}
 
 
-def vgg16_for_theano(weights, folder, source):
-    """Write VGG16's tensors as train.py takes them; returns the file. Raises InputError."""
-    import numpy as np
-    from common import vgg16
+def vgg16_for_theano(weights, folder, features):
+    """Write VGG16's tensors as train.py expects them; returns the file. Raises InputError."""
+    from common import vgg16  # not above: it imports TensorFlow
 
-    base, _ = vgg16.load(weights, folder, (150, 150), classifier=(folder, source["features"]))
-    file = VENV / "vgg16.npz"
-    # Theano's kernels are (out, in, rows, columns), and are turned by its convolution.
-    np.savez(
-        file,
-        *(
-            tensor.transpose(3, 2, 0, 1)[:, :, ::-1, ::-1] if tensor.ndim == 4 else tensor
-            for tensor in base.get_weights()
-        ),
-    )
-    return file
-
-
-def is_whole(output):
-    """Whether train.py has written its result there."""
-    try:
-        return "history" in json.loads(output.read_text())
-    except (OSError, ValueError):
-        return False
+    base, _ = vgg16.load(weights, folder, (150, 150), (folder, features))
+    # Theano's kernels are (out, in, rows, columns), and its convolution flips them.
+    tensors = [
+        tensor.transpose(3, 2, 0, 1)[:, :, ::-1, ::-1] if tensor.ndim == 4 else tensor
+        for tensor in base.get_weights()
+    ]
+    np.savez(VENV / "vgg16.npz", *tensors)
+    return VENV / "vgg16.npz"
 
 
 def main(arguments):
@@ -171,49 +163,47 @@ def main(arguments):
     files.make_writable_folder(weights)
     photos, manifest = {}, fingerprints.read_manifest()
     for split in "train", "validation":
-        paths = files.photos_below(arguments.data / split)
-        names = [path.relative_to(arguments.data / split).as_posix() for path in paths]
+        folder = arguments.data / split
+        paths = files.photos_below(folder)
+        names = [path.relative_to(folder).as_posix() for path in paths]
         digest = fingerprints.data_set_digest(names, files.photo_digests(paths))
         photos[split] = {"photos": len(paths), "sha256": digest}
         if digest != fingerprints.manifest_digest(manifest, split):
-            raise InputError(f"{arguments.data / split}: not the article's photos; run `make data`")
-    listed = subprocess.run(
-        [VENV / "bin" / "pip", "freeze"], env=environment(), capture_output=True, text=True
-    ).stdout
+            raise InputError(f"{folder}: not the article's photos; run `make data`")
+    pip = [VENV / "bin" / "pip", "freeze"]
+    listed = subprocess.run(pip, env=environment(), capture_output=True, text=True).stdout
     versions = dict(line.split("==") for line in listed.split() if line.startswith(PACKAGES))
-    path = weights / "original.jsonl"
+    code = hashlib.sha256((HERE / "train.py").read_bytes()).hexdigest()[:12]
     for experiment in arguments.experiments:
         seeds = 1 if experiment in COUNTS else arguments.seeds
         for seed in range(arguments.seed, arguments.seed + seeds):
             count = COUNTS.get(experiment, arguments.epochs)
-            what = {"experiment": experiment, "seed": seed, "epochs": count, "data": photos}
+            run = {"experiment": experiment, "seed": seed, "epochs": count, "data": photos}
             if experiment != "scratch":
-                what |= features(weights, photos)
-            if any(record.items() >= what.items() for record in records.read(path)):
+                run["features"] = check_features(weights, photos)
+            known = records.read(weights / "original.jsonl")
+            if any(run.items() <= record.items() for record in known):
                 continue
-            of = hashlib.sha256((HERE / "train.py").read_bytes()).hexdigest()[:12]
-            output = VENV / f"{experiment}-{seed}-{count}-{of}.json"
-            data, stored = arguments.data.resolve(), weights.resolve()
-            source, rest = data, ()
-            if experiment == "bottleneck":
-                source = stored
-            elif experiment != "scratch":
-                rest = (stored, vgg16_for_theano(arguments.vgg16_weights, stored, what))
-            command = [VENV / "bin" / "python", HERE / "train.py", experiment, source]
-            if not is_whole(output):  # else it was not yet among the records
-                output.unlink(missing_ok=True)
-                call([*command, output, seed, count, *rest], environment())
-            record = json.loads(output.read_text())
-            history = record["history"]
-            record |= what | {
-                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+            output = VENV / f"{experiment}-{seed}-{count}-{code}.json"
+            if not output.exists():  # else it was interrupted before it was recorded
+                stored = weights.resolve()
+                source = stored if experiment == "bottleneck" else arguments.data.resolve()
+                command = [VENV / "bin" / "python", HERE / "train.py", experiment, source]
+                command += [output, seed, count]
+                if experiment not in ("bottleneck", "scratch"):
+                    file = vgg16_for_theano(arguments.vgg16_weights, stored, run["features"])
+                    command += [stored, file]
+                call(command, environment())
+            record = json.loads(output.read_text()) | run
+            record |= {
+                "finished": runs.now(),
                 "commit": runs.commit(),
                 "versions": {"python": "2.7", **versions},
                 "hardware": runs.hardware(),
             }
-            if "val_acc" in history:
-                record["val_accuracy"] = history["val_acc"][-1]
-            records.append(path, record)
+            if "val_acc" in record["history"]:
+                record["val_accuracy"] = record["history"]["val_acc"][-1]
+            records.append(weights / "original.jsonl", record)
             output.unlink()
 
 

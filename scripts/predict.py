@@ -1,9 +1,9 @@
-"""Tell the classes of photos, with any model that the scripts wrote.
+"""Predict the classes of photos, with any model that the scripts wrote.
 
 Prints a line for each photo: its path, its class and the probability of that class. The
-model's own record says what its classes are called, how large the photos have to be and how
-the pixels are prepared. A photo that can't be read is named on standard error, the others
-go on, and the exit status is 1 in the end.
+model's own record has the names of its classes, the size of the photos and how to prepare
+their pixels. Unreadable photos are named on standard error and skipped; the exit status is
+then 1.
 """
 
 import csv
@@ -24,13 +24,13 @@ def parse(argv=None):
         type=cli.positive,
         default=1,
         metavar="N",
-        help="tell the N most probable classes of each photo (default: %(default)s)",
+        help="print the N most probable classes of each photo (default: %(default)s)",
     )
     parser.add_argument(
         "--csv",
         type=cli.path,
         metavar="FILE",
-        help="write them to this file, too, with the columns path, class, probability",
+        help="also write them to this file, with the columns path, class, probability",
     )
     arguments = parser.parse_args(argv)
     if arguments.csv:
@@ -41,7 +41,7 @@ def parse(argv=None):
 def find_photos(paths):
     """The photos in these files and folders; folders with their subfolders, in order.
 
-    Raises InputError for what is not there, and where a folder has no photos.
+    Raises InputError for missing files and for folders without photos.
     """
     photos = []
     for path in paths:
@@ -49,7 +49,7 @@ def find_photos(paths):
         if not found:
             endings = ", ".join(files.PHOTO_ENDINGS)
             raise InputError(f"{path}: no photos ({endings}) in this folder")
-        if not path.is_dir() and not path.exists() and not path.is_symlink():
+        if not path.exists() and not path.is_symlink():
             raise InputError(f"{path}: no such photo or folder")
         photos += found
     return photos
@@ -71,28 +71,26 @@ def main(arguments, photos, path):
     names = networks.class_names(record)
     print(f"{path}: {record['experiment']}, {', '.join(names)}", file=sys.stderr)
 
-    rows, unread = [], 0
-    # The bar only where the answers do not go to the same terminal, which tell the progress.
+    rows, unreadable = [], 0
+    # No bar if the answers go to the same terminal: they show the progress.
     silent = sys.stdout.isatty() or not sys.stderr.isatty()
-    for photo, answer, problem in tqdm(
-        networks.predict(model, record, photos), total=len(photos), unit="photo", disable=silent
-    ):
+    answers = networks.predict(model, record, photos)
+    for photo, answer, problem in tqdm(answers, total=len(photos), unit="photo", disable=silent):
         if problem:
-            unread += 1
+            unreadable += 1
             tqdm.write(f"{photo}: can't be read ({problem})", file=sys.stderr)
             continue
         best = np.argsort(-answer, kind="stable")[: arguments.top]
         rows += [(photo, names[number], f"{answer[number]:.6f}") for number in best]
-        told = "\t".join(f"{names[number]}\t{answer[number]:.4f}" for number in best)
-        print(f"{photo}\t{told}")
+        print(photo, *(f"{names[number]}\t{answer[number]:.4f}" for number in best), sep="\t")
     if arguments.csv:
         with (
             files.replacing(arguments.csv) as temporary,
             open(temporary, "w", newline="", encoding="utf-8", errors="surrogateescape") as file,
         ):
             csv.writer(file).writerows([("path", "class", "probability"), *rows])
-    if unread:
-        print(f"{unread} of {len(photos)} photos could not be read", file=sys.stderr)
+    if unreadable:
+        print(f"{unreadable} of {len(photos)} photos could not be read", file=sys.stderr)
         sys.exit(1)
 
 

@@ -1,12 +1,11 @@
 """Your runs beside the published ones; for maintainers, the published report.
 
 Prints a table: the article's accuracy, that of the runs in results/, and that of your own,
-which are in the folder of their weights. The result of a run is the validation accuracy after
-its last epoch, of several runs mean ± standard deviation, with their number in brackets.
+which are in their weights folder. The result of a run is the validation accuracy after its last
+epoch; of several runs, mean ± standard deviation, with their number in brackets.
 
-With --publish, your runs are taken over into results/, if they are on the article's
-pictures and were made by a commit without changes; then README.md and results/README.md
-are filled anew, with their pictures.
+--publish copies your runs to results/, if they are on the article's pictures and were made by
+a commit without changes; then it updates README.md and results/README.md and their pictures.
 """
 
 import json
@@ -16,14 +15,19 @@ import subprocess
 from common import cli, files, fingerprints, folders, parsers, recipes, records, tables
 from common.cli import InputError
 
-RESULTS = files.ROOT / "results"
-HARD_PHOTOS = 20  # as many are shown of those that most runs get wrong
-# What is taken over line by line, and under which name a line tells of its photos.
-TAKEN_OVER = {
+HARD_PHOTOS = 20  # how many to show of those that most runs get wrong
+# The files whose lines are published, and the field that holds a line's photos.
+PUBLISHED = {
     "runs.jsonl": "data",
     "original.jsonl": "data",
     "label_efficiency.jsonl": "drawn_from",
     "crossval.jsonl": None,  # it has "all_photos_sha256"
+}
+# By the section that it belongs to.
+PICTURES = {
+    "numbers": ("learning_curves", "Validation accuracy by epoch of the three experiments"),
+    "changes": ("changes", "Accuracy of each run, by what the article's constants mean"),
+    "fewer": ("label_efficiency", "Validation accuracy by training photos per class"),
 }
 
 
@@ -31,13 +35,11 @@ def parse(argv=None):
     """The command line's options, or those of `argv`."""
     parser = cli.ArgumentParser(__doc__)
     parsers.add_folders(parser, "the photos of your runs", "where your runs are")
-    parser.add_argument(
-        "--publish", action="store_true", help="take your runs over, fill the READMEs anew"
-    )
+    parser.add_argument("--publish", action="store_true", help="publish your runs, see above")
     parser.add_argument(
         "--results",
         type=cli.path,
-        default=RESULTS,
+        default=files.ROOT / "results",
         metavar="FOLDER",
         help="where the published runs are, and their README.md (default: results)",
     )
@@ -46,7 +48,7 @@ def parse(argv=None):
         type=cli.path,
         default=files.ROOT / "README.md",
         metavar="FILE",
-        help="the other file to fill (default: README.md)",
+        help="the other file to update (default: README.md)",
     )
     return parser.parse_args(argv)
 
@@ -62,49 +64,49 @@ def main(arguments):
     others = [run for run in runs if not records.are_the_articles(run)]
     if comparable or not others:
         published = records.read(arguments.results / "runs.jsonl")
-        anew = [run for run in comparable if records.photos(run) == "encoded anew"]
+        anew = any(records.photos(run) == "encoded anew" for run in comparable)
         also = "; some of yours are on the same pictures encoded anew" if anew else ""
         print(f"Validation accuracy on the article's photos{also}:\n")
-        # Of runs with the same seed, perhaps after a repair, one's last counts.
+        # Of runs with the same seed, perhaps after a fix, the last counts.
         print(tables.beside_published(comparable[::-1], published))
         if not comparable:
             print(f"\n{own}: no runs yet; `make scratch` makes the first")
     if others:
         print(
-            "\nValidation accuracy on other pictures than the article's, with which its numbers "
-            f"have nothing to do:\n\n{tables.every_setting(others)}"
+            "\nValidation accuracy on other pictures than the article's, not comparable with its "
+            f"numbers:\n\n{tables.every_setting(others)}"
         )
 
 
-def take_over(own, results):
-    """The published records of each file, and those of a person's that are to be added to them.
+def collect_records(own, results):
+    """The published records of each file, and those of a user's that are to be added.
 
-    Returns {file's name: (published, added)}; names those that are not fit.
+    Returns {file name: (published, added)}; prints why the user's others are skipped.
     """
-    found = {}
-    for name, photos in TAKEN_OVER.items():
+    collected = {}
+    for name, photos in PUBLISHED.items():
         published, added = records.read(results / name), []
         for record in records.read(own / name):
-            if record not in published:
-                problem = unfit(record, photos, published + added)
-                if problem:
-                    print(f"not taken over from {own / name}: {record.get('run')} ({problem})")
-                else:
-                    added.append(record)
-        found[name] = (published, added)
-    return found
+            if record in published:
+                continue
+            if problem := why_unfit(record, photos, published + added):
+                print(f"not published from {own / name}: {record.get('run')} ({problem})")
+            else:
+                added.append(record)
+        collected[name] = (published, added)
+    return collected
 
 
-def unfit(record, photos, published):
-    """Why a run can't be published, or None."""
+def why_unfit(record, photos, published):
+    """Why a run can't be published, or None. photos: see PUBLISHED."""
     if photos is None:
-        if record["all_photos_sha256"] != fingerprints.data_set_digest(*all_photos()):
+        if record["all_photos_sha256"] != all_photos_digest():
             return "not on the article's photos"
     elif not records.are_the_articles({"data": record[photos]}):
         return "not on the article's pictures"
     if not is_committed(record["commit"]):
         return "made by code that is in no commit of this repository"
-    # What tells one run of a setting from another. Of a part of the photos, the setting is too.
+    # What distinguishes the runs of a setting. With part of the photos, those are the setting's.
     names = ("experiment", "epochs", "seed", "fold", "folds", "photos_per_class")
     but = [] if photos == "data" else ["photos"]
     for other in published:
@@ -117,38 +119,38 @@ def unfit(record, photos, published):
 
 
 def is_committed(commit):
-    """Whether code of that name is in this repository's history, whole and unchanged."""
+    """Whether this is a commit in this repository's history, so without uncommitted changes."""
     command = ["git", "-C", files.ROOT, "merge-base", "--is-ancestor", commit or "", "HEAD"]
     return not subprocess.run(command, capture_output=True).returncode
 
 
-def all_photos():
-    """Names and digests of all of the article's photos."""
+def all_photos_digest():
+    """The digest of all of the article's photos."""
     manifest = fingerprints.read_manifest()
-    return list(manifest), [digest for digest, _ in manifest.values()]
+    return fingerprints.data_set_digest(manifest, [digest for digest, _ in manifest.values()])
 
 
-def taken_over_json(own, published):
-    """What bench.json or choice.json is to be: the published one, with a person's newer figures."""
-    old, new = (read_json(path) for path in (published, own))
+def merge_json(own, published):
+    """The new bench.json or choice.json: the published one with a user's newer figures."""
+    old, new = read_json(published), read_json(own)
     if new is None:
         return old
-    if own.name == "choice.json":
-        problem = None if is_the_articles_choice(new) else "not of the article's photos"
-        commits = [new["commit"]]
+    is_choice = own.name == "choice.json"
+    if is_choice:
+        commits, fits = [new["commit"]], is_the_articles_choice(new)
     else:
         commits = [commit for entry in new for commit in entry["commits"].values()]
-        on_ours = all(is_trained_on(entry.get("photos_sha256")) for entry in new)
-        problem = None if on_ours else "not on the article's photos"
+        fits = all(is_trained_on(entry.get("photos_sha256")) for entry in new)
+    problem = None if fits else "not on the article's photos"
     if not all(map(is_committed, commits)):
         problem = "made by code that is in no commit of this repository"
     if problem:
-        print(f"not taken over: {own} ({problem})")
+        print(f"not published: {own} ({problem})")
         return old
-    if own.name == "choice.json":
+    if is_choice:
         return max((e for e in (old, new) if e), key=lambda choice: choice.get("finished", ""))
     by_kind = {tables.kind(entry): entry for entry in old or []}
-    for entry in new:  # of which parts may have been measured again
+    for entry in new:  # parts of which may have been measured again
         earlier = by_kind.get(tables.kind(entry), {})
         if entry["started"] >= earlier.get("started", ""):
             commits = {"commits": earlier.get("commits", {}) | entry["commits"]}
@@ -157,13 +159,13 @@ def taken_over_json(own, published):
 
 
 def read_json(path):
-    """What a file holds, or None if there is none. Raises InputError."""
+    """What a file holds, or None if it does not exist. Raises InputError."""
     try:
         return json.loads(path.read_text())
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise InputError(f"{path}: no JSON; repair or remove it") from error
+        raise InputError(f"{path}: not valid JSON; repair or remove it") from error
 
 
 def is_the_articles_choice(choice):
@@ -176,72 +178,57 @@ def is_trained_on(digest):
     return digest == fingerprints.manifest_digest(fingerprints.read_manifest(), "train")
 
 
-def picture(name, text, folder=""):
-    """HTML of a picture in two versions, for light and dark pages."""
-    return (
-        f'<picture><source media="(prefers-color-scheme: dark)" srcset="{folder}{name}-dark.svg">'
-        f'<img alt="{text}" src="{folder}{name}.svg"></picture>'
-    )
-
-
-def with_pictures(sections, folder):
-    """The sections, those that have one with their picture above, and "curves" alone."""
-    pictures = {
-        "numbers": ("learning_curves", "Validation accuracy by epoch of the three experiments"),
-        "changes": ("changes", "Accuracy of each run, by what the article's constants mean"),
-        "fewer": ("label_efficiency", "Validation accuracy by training photos per class"),
+def add_pictures(sections, folder):
+    """The sections, with their PICTURES above them, and "curves", a picture alone."""
+    html = {
+        section: '<picture><source media="(prefers-color-scheme: dark)" '
+        f'srcset="{folder}{name}-dark.svg"><img alt="{text}" src="{folder}{name}.svg"></picture>'
+        for section, (name, text) in PICTURES.items()
     }
-    html = {section: picture(*of, folder) for section, of in pictures.items()}
-    above = {section: f"{html[section]}\n\n{sections[section]}" for section in pictures}
+    above = {section: f"{html[section]}\n\n{sections[section]}" for section in html}
     return sections | above | {"curves": html["numbers"]}
 
 
 def fill(path, sections):
     """A file's text with its marked sections replaced.
 
-    sections: {name: Markdown}. Not every file has to have every section. Raises InputError
-    for a mark that is not known.
+    sections: {name: Markdown}; the file need not have all of them. Raises InputError for an
+    unknown section or one without an end.
     """
     if not path.exists():
-        raise InputError(f"{path}: no such file, and it is to be filled")
-    text = path.read_text(encoding="utf-8")
-    begin, end = "<!-- {}: written by make publish -->", "<!-- end of {} -->"
-    for name in re.findall(begin.format(r"([\w ]+)"), text):
-        pattern = f"{re.escape(begin.format(name))}.*?{re.escape(end.format(name))}"
-        if name not in sections or not re.search(pattern, text, re.DOTALL):
-            raise InputError(f"{path}: the section {name} is not known, or has no end")
-        whole = f"{begin.format(name)}\n{sections[name]}\n{end.format(name)}"
-        text = re.sub(pattern, lambda _, whole=whole: whole, text, flags=re.DOTALL)
-    return text
+        raise InputError(f"{path}: no such file to update")
+
+    def section(match):
+        name, rest = match.groups()
+        if name not in sections or not rest:
+            raise InputError(f"{path}: the section {name} is unknown, or has no end")
+        begin, end = f"<!-- {name}: written by make publish -->", f"<!-- end of {name} -->"
+        return f"{begin}\n{sections[name]}\n{end}"
+
+    pattern = r"<!-- ([\w ]+): written by make publish -->(.*?<!-- end of \1 -->)?"
+    return re.sub(pattern, section, path.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def publish(own, results, readme, data):
-    """Take a person's runs over, fill README.md and results/README.md, and draw the pictures.
+    """Add a user's runs to the published ones, update both READMEs, and draw the pictures.
 
-    All that may be wrong with the records is found before anything is written.
+    Whatever may be wrong with the records is found before anything is written.
     """
-    from common import plots  # not above: matplotlib takes its time
+    from common import plots  # not above: matplotlib is slow to import
 
     folders.lock(results)
-    found = take_over(own, results)
-    runs, original, drawn, folds = (
-        published + added
-        for published, added in (
-            found[name]
-            for name in ("runs.jsonl", "original.jsonl", "label_efficiency.jsonl", "crossval.jsonl")
-        )
-    )
+    collected = collect_records(own, results)
+    runs, original, drawn, folds = (old + new for old, new in collected.values())
     strange = [run.get("run") for run in runs if not records.are_the_articles(run)]
     if strange or not runs:
         what = f"not on the article's pictures: {', '.join(strange)}" if runs else "no runs"
         raise InputError(f"{results / 'runs.jsonl'}: {what}")
     cells = tables.cells(runs)
     original = tables.original_runs(original)
-    everything = fingerprints.data_set_digest(*all_photos())
     crossval = [
         run
         for run in folds
-        if run["all_photos_sha256"] == everything
+        if run["all_photos_sha256"] == all_photos_digest()
         and run["epochs"] == recipes.EPOCHS
         and run.get("vgg16_weights", "imagenet") == "imagenet"
     ]
@@ -249,7 +236,7 @@ def publish(own, results, readme, data):
     names = fingerprints.photo_names(fingerprints.read_manifest(), "validation")
     hard = tables.hard_photos(cells, names)
     choice, bench = (
-        taken_over_json(own / name, results / name) for name in ("choice.json", "bench.json")
+        merge_json(own / name, results / name) for name in ("choice.json", "bench.json")
     )
     sections = {
         "numbers": tables.headline(cells, original),
@@ -266,11 +253,11 @@ def publish(own, results, readme, data):
         "hard count": f"Of the 800 validation photos, {len(hard)} are got wrong by most runs.",
     }
     filled = {
-        path: fill(path, with_pictures(sections, folder))
+        path: fill(path, add_pictures(sections, folder))
         for path, folder in ((readme, f"{results.name}/"), (results / "README.md", ""))
     }
 
-    for name, (_, added) in found.items():
+    for name, (_, added) in collected.items():
         for record in added:
             records.append(results / name, record)
     for name, value in ("choice.json", choice), ("bench.json", bench):
@@ -286,7 +273,7 @@ def publish(own, results, readme, data):
     for path, text in filled.items():
         with files.replacing(path) as temporary:
             temporary.write_text(text, encoding="utf-8")
-    print(f"Filled in: {readme}, {results / 'README.md'}")
+    print(f"Updated: {readme}, {results / 'README.md'}")
 
 
 if __name__ == "__main__":

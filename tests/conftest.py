@@ -1,10 +1,12 @@
-"""Drawings to test on, and scripts run as a user would, but in this process."""
+"""Drawings as test photos, and scripts run as a user would, but in this process."""
 
 import contextlib
+import functools
 import gc
 import importlib
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import types
@@ -12,21 +14,32 @@ import zipfile
 from pathlib import Path
 
 from common import backend  # noqa: F401  first, it sets Keras up
-import best
-import bottleneck
-from common import cli
-import draw
-import finetune
-from common import files, fingerprints, folders, kernel, parts
+import h5py
 import keras
 import pytest
+
+import best
+import bottleneck
+import draw
+import finetune
 import scratch
 import small
+from common import cli, files, fingerprints, folders, kernel, parts
+from common.records import RUNS
 
 SMALL = small.SIZE
 SCRIPTS = files.ROOT / "scripts"
 MANIFEST = fingerprints.read_manifest()
-SIZES = {script: script.IMAGE_SIZE for script in (scratch, bottleneck, finetune)}  # the article's
+MODELS = {
+    scratch: "first_try.weights.h5",
+    bottleneck: "bottleneck_fc_model.weights.h5",
+    finetune: "fine_tuned.weights.h5",
+    best: "best.weights.h5",
+}
+EXPERIMENTS = (scratch, bottleneck, finetune)
+SIZES = {script: script.IMAGE_SIZE for script in EXPERIMENTS}  # the article's
+# What the models of Workplace.after() are trained with. 20 photos make batches of 8, 8 and 4.
+SETTINGS = ("--epochs", 4, "--batch-size", 8, "--seed", 3)
 
 
 @pytest.fixture(autouse=True)
@@ -38,25 +51,22 @@ def float32():
 @pytest.fixture(scope="session", autouse=True)
 def small_experiments():
     """The article's experiments on SMALL photos with a small VGG16."""
-    small.shrink(scratch, bottleneck, finetune, kernel)
+    small.shrink(*EXPERIMENTS, kernel)
 
 
 @pytest.fixture
 def whole_vgg16(monkeypatch):
+    """VGG16 and the article's experiments as they are."""
     monkeypatch.setattr(keras.applications, "VGG16", small.VGG16)
+    for script, size in SIZES.items():
+        monkeypatch.setattr(script, "IMAGE_SIZE", size)
     yield
     gc.collect()  # 60 MB each
 
 
-@pytest.fixture
-def whole_photos(monkeypatch):
-    for script, size in SIZES.items():
-        monkeypatch.setattr(script, "IMAGE_SIZE", size)
-
-
 @pytest.fixture(scope="session")
 def drawings(tmp_path_factory):
-    """A data folder with 20 drawings to train on, not a multiple of the batch size, and 12 more."""
+    """A data folder with 20 drawings to train on and 12 to validate on."""
     folder = tmp_path_factory.mktemp("drawings") / "data"
     draw.draw_data_set(folder, {"train": 10, "validation": 6}, seed=0)
     return folder
@@ -64,17 +74,13 @@ def drawings(tmp_path_factory):
 
 @pytest.fixture
 def data(drawings, tmp_path):
-    """A copy of the drawings, to spoil."""
-    for path in drawings.rglob("*.jpg"):
-        copy = tmp_path / "data" / path.relative_to(drawings)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        copy.write_bytes(path.read_bytes())
-    return tmp_path / "data"
+    """A copy of the drawings, to be changed."""
+    return shutil.copytree(drawings, tmp_path / "data")
 
 
 @pytest.fixture
 def scripts_in_this_process():
-    """What crossval.py and efficiency.py start as processes, which would take seconds."""
+    """Run in this process what crossval.py and efficiency.py start as processes: faster."""
 
     def run(command):
         script = importlib.import_module(Path(command[1]).stem)
@@ -117,9 +123,9 @@ def example(experiment, accuracy, seed=0, **more):
 class Workplace:
     """A user's folders. run() starts a script in them; error() one that must refuse."""
 
-    def __init__(self, folder, data, monkeypatch, capsys):
+    def __init__(self, folder, data, monkeypatch, capsys=None, train_once=None):
         self.weights, self.data = folder / "weights", data
-        self.monkeypatch, self.capsys = monkeypatch, capsys
+        self.monkeypatch, self.capsys, self.train_once = monkeypatch, capsys, train_once
 
     @property
     def folders(self):
@@ -148,7 +154,21 @@ class Workplace:
 
     def run(self, script, *options):
         """Run a script that must succeed; its record."""
-        assert self.status(script, *options) == 0, self.capsys.readouterr().err
+        assert self.status(script, *options) == 0
+        return self.records()[-1]
+
+    def after(self, *scripts):
+        """Have these scripts' outputs as after runs with SETTINGS; the last one's record.
+
+        finetune comes with bottleneck's outputs and record.
+        """
+        for script in scripts:
+            there = self.train_once(script)
+            shutil.copytree(there, self.weights, ignore=lambda *_: [RUNS], dirs_exist_ok=True)
+            with open(self.weights / RUNS, "a") as file:
+                file.write((there / RUNS).read_text())
+        (self.weights / folders.NOTE).write_text(f"{self.data}\n")  # a copy of the drawings perhaps
+        self.capsys.readouterr()
         return self.records()[-1]
 
     def error(self, script, *options):
@@ -160,17 +180,47 @@ class Workplace:
         return lines[0]
 
     def records(self):
-        lines = (self.weights / "runs.jsonl").read_text().splitlines()
-        return [json.loads(line) for line in lines]
+        return [json.loads(line) for line in (self.weights / RUNS).read_text().splitlines()]
+
+
+@pytest.fixture(scope="session")
+def train_once(tmp_path_factory, drawings):
+    """Called with a script, the weights folder after its run with SETTINGS; not to be changed."""
+
+    @functools.cache
+    def train(script):
+        folder = tmp_path_factory.mktemp(script.__name__)
+        if script is finetune:
+            shutil.copytree(train(bottleneck), folder / "weights")
+        with pytest.MonkeyPatch.context() as patch:
+            there = Workplace(folder, drawings, patch)
+            there.run(script, *([] if script is best else SETTINGS))
+        return there.weights
+
+    return train
 
 
 @pytest.fixture
-def workplace(tmp_path, drawings, monkeypatch, capsys):
-    return Workplace(tmp_path, drawings, monkeypatch, capsys)
+def workplace(tmp_path, drawings, monkeypatch, capsys, train_once):
+    return Workplace(tmp_path, drawings, monkeypatch, capsys, train_once)
 
 
-# A process that has TensorFlow imported, and forks for each script that is started in it. Reads
-# a JSON object a line: code, argv, environment, output, and seconds, after which it is killed.
+def stored_model(path):
+    """The model in a file, with its weights, and its record, as weights/README.md has it."""
+    with h5py.File(path) as file:
+        model = keras.models.model_from_json(file["about/architecture"][()])
+        record = json.loads(file["about/record"][()])
+    model.load_weights(path)
+    return model, record
+
+
+def interrupt(*_, **__):
+    """Ctrl-C, to stand in for a function."""
+    raise KeyboardInterrupt
+
+
+# A process that imports TensorFlow once and forks for each script. It reads a JSON object per
+# line: code, argv, environment, output, and seconds, after which the script is killed.
 STARTER = f"""
 import json, os, signal, sys, time
 sys.path[:0] = {[str(SCRIPTS), str(Path(__file__).parent)]!r}
@@ -209,15 +259,11 @@ cli.run(lambda: small.start(script))
 def starter(tmp_path_factory):
     """Run a small script in a process of its own: its exit status, seconds, and output.
 
-    Called with the script's name and options. code: Python to run first, which knows the
-    scripts and `script`, this one. seconds: it is killed after so many.
+    Call it with the script's name and options. code: Python to run first, with the scripts' names
+    and `script`, this one. seconds: after which it is killed.
     """
-    process = subprocess.Popen(
-        [sys.executable, "-c", STARTER],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen([sys.executable, "-c", STARTER], **pipes)
     output = tmp_path_factory.mktemp("starter") / "output"
 
     def start(script, *options, code="", seconds=60, **environment):
@@ -235,7 +281,7 @@ def starter(tmp_path_factory):
 
 @contextlib.contextmanager
 def full_disk(room):
-    """No file gets larger than that many bytes: a write beyond fails as on a full disk."""
+    """Limit files to `room` bytes: writing beyond fails as on a full disk."""
     limit, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (room, hard))
     try:

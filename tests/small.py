@@ -1,7 +1,7 @@
-"""The experiments in small: photos of 48×48 pixels and a sixteenth of VGG16's filters.
+"""The experiments on 48×48 photos with a sixteenth of VGG16's filters.
 
-Tests of what the scripts do with photos, files and settings need no more, and take a tenth
-of the time and memory. For tests and for the processes that they start.
+That is enough to test what scripts do with photos, files and settings, in a tenth of the time
+and memory. Also for the processes that tests start.
 """
 
 import keras
@@ -28,7 +28,7 @@ def small_vgg16(include_top, weights, input_shape):
 
 
 def shrink(*scripts):
-    """Make VGG16 and these scripts' photos small, for good."""
+    """Make VGG16 and these scripts' photos small for the rest of the process."""
     keras.applications.VGG16 = small_vgg16
     for script in scripts:
         script.IMAGE_SIZE = SIZE

@@ -42,12 +42,8 @@ from keras import layers
 from PIL import Image
 
 ROOT = Path(__file__).parent.parent
-EXPERIMENTS = {  # in the page's order
-    "best": (best, (3, 3)),
-    "finetune": (finetune, (3, 3)),
-    "bottleneck": (bottleneck, (3, 3)),
-    "scratch": (scratch, (8, 8)),
-}
+# In the page's order, with the shapes of their maps.
+EXPERIMENTS = {"best": (3, 3), "finetune": (3, 3), "bottleneck": (3, 3), "scratch": (8, 8)}
 SMALL_SERVER = f"""
 import runpy, sys
 sys.path[:0] = {[str(ROOT / "scripts"), str(ROOT / "tests")]!r}
@@ -63,28 +59,26 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 def train(data, folder, epochs, *options, vgg16_weights="random"):
     """All four models, in `folder`."""
     for script in scratch, bottleneck, finetune, best:
-        own = [] if script is best else ["--epochs", epochs[script]]
+        own = ["--data", data, "--weights", folder, *options]
+        own += [] if script is best else ["--epochs", epochs[script]]
         own += [] if script is scratch else ["--vgg16-weights", vgg16_weights]
-        places = ["--data", data, "--weights", folder]
-        small.start(script, [*places, *own, *options])
+        small.start(script, own)
 
 
 @pytest.fixture(scope="module")
 def folders(drawings, tmp_path_factory):
     """Models of two classes in mixed_bfloat16, and of three, among them "a_b *c*", in float32."""
     epochs = dict.fromkeys((scratch, bottleneck, finetune), 1)
-    two = tmp_path_factory.mktemp("two")
+    two, three, data = (tmp_path_factory.mktemp(name) for name in ("two", "three", "data"))
     train(drawings, two, epochs, "--precision", "mixed_bfloat16")
-    data = tmp_path_factory.mktemp("data") / "three"
+    for kind in "cat", "dog", "a_b *c*":
+        (data / "three" / kind).mkdir(parents=True)
     for number in range(30):
-        path = data / ("cat", "dog", "a_b *c*")[number % 3] / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
+        kind = ("cat", "dog", "a_b *c*")[number % 3]
         random = draw.random.Random(number)
-        kind = path.parent.name
         picture = draw.drawing(kind, random) if "*" not in kind else draw.background(random)
-        picture.save(path)
-    three = tmp_path_factory.mktemp("three")
-    train(data, three, epochs, "--precision", "float32")
+        picture.save(data / "three" / kind / f"{number}.jpg")
+    train(data / "three", three, epochs, "--precision", "float32")
     keras.config.set_dtype_policy("float32")
     return {2: two, 3: three}
 
@@ -174,9 +168,9 @@ def test_all_models_answer_as_predict_does_and_have_a_map(models, name, classes,
     model = dict(zip(EXPERIMENTS, models[classes], strict=True))[name]
     assert model.record["experiment"] == name
     expected = predicted(model, photo)
-    answer, heat = app.look(model, photo.read_bytes())
+    answer, heat = app.classify(model, photo.read_bytes())
     np.testing.assert_allclose(answer, expected, atol=1e-5)
-    assert heat.shape == EXPERIMENTS[name][1]
+    assert heat.shape == EXPERIMENTS[name]
     assert heat.dtype == np.float32 and np.isfinite(heat).all() and heat.min() >= 0
     # The map's two parts are the network, but for the sigmoid or softmax.
     pixels = np.random.default_rng(0).random((1, *SMALL, 3), np.float32)
@@ -260,7 +254,7 @@ def test_odd_photos_are_read_as_predict_reads_them(models, photo, tmp_path):
     for name, content in odd_photos(photo).items():
         (tmp_path / name).write_bytes(content)
         assert app.problem(content, models[3]) is None, name
-        answer, heat = app.look(model, content)
+        answer, heat = app.classify(model, content)
         np.testing.assert_allclose(answer, predicted(model, tmp_path / name), atol=1e-5)
         assert gradcam.overlay(networks.show(content, model.record, app.SHOWN), heat).shape[-1] == 3
 
@@ -269,23 +263,20 @@ def test_the_photo_is_shown_as_the_network_sees_it(models, photo):
     record = models[2][0].record
     content = saved(Image.new("RGB", (100, 50)), "PNG")
     assert networks.show(content, record, app.SHOWN).shape == (200, 400, 3)
-    cropped = {**record["preprocessing"], "keep_aspect_ratio": True}
-    assert networks.show(content, {**record, "preprocessing": cropped}, app.SHOWN).shape == (
-        400,
-        400,
-        3,
-    )
+    cropping = {"preprocessing": {**record["preprocessing"], "keep_aspect_ratio": True}}
+    cropped = networks.show(content, record | cropping, app.SHOWN)
+    assert cropped.shape == (400, 400, 3)
     with Image.open(photo) as picture:
-        size = picture.size
+        width, height = picture.size
     turned = networks.show(odd_photos(photo)["turned.jpg"], record, app.SHOWN)
-    assert (turned.shape[1] > turned.shape[0]) == (size[0] > size[1])
+    assert (turned.shape[1] > turned.shape[0]) == (width > height)
 
 
 # The command line.
 
 
 def refusal(monkeypatch, capsys, *options):
-    """The one line with which the script refuses."""
+    """The script's one-line error message."""
     monkeypatch.setattr(sys, "argv", ["app.py", *map(str, options)])
     with pytest.raises(SystemExit) as stop:
         cli.run(lambda: small.start(app))
@@ -302,8 +293,15 @@ def test_without_streamlit_there_is_help_and_one_line(monkeypatch, capsys):
     assert stop.value.code == 0
 
 
-def test_a_port_that_is_taken_and_a_folder_without_models(folders, monkeypatch, capsys, tmp_path):
-    needs_streamlit()
+@pytest.fixture(scope="module")
+def streamlit():
+    reason = "Streamlit is not installed; `make app` installs it"
+    return pytest.importorskip("streamlit", reason=reason)
+
+
+def test_a_port_that_is_taken_and_a_folder_without_models(
+    streamlit, folders, monkeypatch, capsys, tmp_path
+):
     assert "no model there yet" in refusal(monkeypatch, capsys, "--weights", tmp_path)
     monkeypatch.setattr(app, "load", lambda paths, vgg16_weights, times: [])
     with socket.create_server((app.ADDRESS, 0)) as other:
@@ -314,14 +312,9 @@ def test_a_port_that_is_taken_and_a_folder_without_models(folders, monkeypatch, 
     assert "port 70000: " in told
 
 
-def test_a_model_that_was_trained_anew_is_loaded_anew(folders, monkeypatch, capsys):
-    needs_streamlit()
+def test_a_retrained_model_is_loaded_again(streamlit, folders, monkeypatch, capsys):
     loads = []
-
-    def load(paths, vgg16_weights, times):
-        loads.append(paths)
-
-    monkeypatch.setattr(app, "load", load)
+    monkeypatch.setattr(app, "load", lambda paths, vgg16_weights, times: loads.append(paths))
     for count in 1, 1, 2:
         if count == 2:
             path = loads[0][0]
@@ -331,11 +324,6 @@ def test_a_model_that_was_trained_anew_is_loaded_anew(folders, monkeypatch, caps
 
 
 # The page, served.
-
-
-def needs_streamlit():
-    reason = "Streamlit is not installed; `make app` installs it"
-    pytest.importorskip("streamlit", reason=reason)
 
 
 @contextlib.contextmanager
@@ -369,8 +357,7 @@ def serving(*options):
 
 
 @pytest.fixture(scope="module")
-def port(folders):
-    needs_streamlit()
+def port(streamlit, folders):
     with serving("--weights", folders[3], "--vgg16-weights", "random") as port:
         yield port
 
@@ -393,9 +380,8 @@ def test_no_file_of_the_computer_is_served(port):
     routes += "/_stcore/component", "/component/app", "/gradio_api/file=", "/file=", "/app"
     for path, secret in secrets.items():
         assert secret in path.read_bytes()
-        ways = [
-            f"{up * 9}{path}" for up in ("", "/..", "/%2e%2e", "/..%2f", "/%252e%252e", "/.\\..")
-        ]
+        ups = "", "/..", "/%2e%2e", "/..%2f", "/%252e%252e", "/.\\.."
+        ways = [f"{up * 9}{path}" for up in ups]
         ways += ["//" + str(path), str(path).replace("/", "%2f"), f"/{path.name}"]
         ways += [f"/file://{path}", f"?path={path}", "/../" + path.name]
         for route in routes:
@@ -421,10 +407,8 @@ def test_no_other_site_speaks_with_the_page(port):
     }
 
     def status(host, origin):
-        origin = f"http://{origin}:{port}"
-        return ask(
-            port, "GET", "/_stcore/stream", Host=f"{host}:{port}", Origin=origin, **greeting
-        )[0]
+        headers = greeting | {"Host": f"{host}:{port}", "Origin": f"http://{origin}:{port}"}
+        return ask(port, "GET", "/_stcore/stream", **headers)[0]
 
     assert status("127.0.0.1", "127.0.0.1") == status("localhost", "localhost") == 101
     assert status("evil.example", "evil.example") == 403  # a name made to mean 127.0.0.1
@@ -472,7 +456,7 @@ def upload(window, path, models):
     """Give the page a file; wait until it has done; its message, or None if it has answers."""
 
     def told():
-        """All that differs from one file to another, or None while the page is at work."""
+        """All that differs from one file to another, or None while the page is busy."""
         seen = window.evaluate(SEEN)  # all at once: the page changes any time
         messages, pictures = seen["messages"], seen["pictures"]
         whole = (len(messages), len(pictures)) in ((1, 0), (0, models))
@@ -523,7 +507,7 @@ def test_a_browser_on_the_page(port, models, photo, drawings, tmp_path):
             pictures = window.locator("[data-testid=stImage] img")
             for model, picture in zip(models[3], pictures.all(), strict=True):
                 content = window.request.get(picture.evaluate("image => image.src")).body()
-                answer, heat = app.look(model, path.read_bytes())
+                answer, heat = app.classify(model, path.read_bytes())
                 shown = gradcam.overlay(
                     networks.show(path.read_bytes(), model.record, app.SHOWN), heat
                 )
@@ -542,9 +526,9 @@ def test_a_browser_on_the_page(port, models, photo, drawings, tmp_path):
             told = upload(window, path, len(models[3]))
             assert told.startswith("This photo can't be read: ") and message in told
         check(drawings / "validation" / "dogs" / "dog.1.jpg")
-        odd = tmp_path / "moving.gif"
-        odd.write_bytes(odd_photos(photo)["moving.gif"])
-        check(odd)
+        path = tmp_path / "moving.gif"
+        path.write_bytes(odd_photos(photo)["moving.gif"])
+        check(path)
 
         large = tmp_path / "large.jpg"
         large.write_bytes(bytes(app.MEGABYTES * 2**20 + 1))

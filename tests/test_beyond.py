@@ -3,23 +3,19 @@
 import json
 import shutil
 
+import keras
+import numpy as np
+import pytest
+
 import best
 import bottleneck
 import choose
-from common import files
-import finetune
-import h5py
-from common import images
-import keras
 import efficiency
-import numpy as np
-from common import parsers
-import pytest
-from common import records
+import finetune
 import report
-from common import features, kernel, parts, tables, vgg16
+from common import features, files, images, kernel, parsers, parts, records, tables, vgg16
 from common.cli import InputError
-from conftest import ARTICLES, SMALL, example
+from conftest import ARTICLES, MODELS, SETTINGS, SMALL, example, stored_model
 
 
 @pytest.fixture
@@ -31,9 +27,9 @@ def unit_vectors():
     return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32"), labels
 
 
-@pytest.fixture
-def small_choice(monkeypatch):
-    monkeypatch.setattr(choose, "IMAGE_SIZES", (32, 48))
+def cells(table):
+    """The cells of a Markdown table, row by row, its rule included."""
+    return [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()]
 
 
 def test_similarity_is_the_gaussian_kernel(unit_vectors):
@@ -52,11 +48,10 @@ def test_left_out_means_computed_without_the_photo(unit_vectors):
         assert score[0] == pytest.approx(left_out[number], abs=1e-8)
 
 
-def test_platt_scaling_gives_probabilities(unit_vectors):
+def test_platt_scaling_gives_probabilities():
     scores = np.random.default_rng(1).normal(size=2000)
-    labels = (np.random.default_rng(2).random(2000) < 1 / (1 + np.exp(-(3 * scores - 1)))).astype(
-        int
-    )
+    probabilities = 1 / (1 + np.exp(-(3 * scores - 1)))
+    labels = (np.random.default_rng(2).random(2000) < probabilities).astype(int)
     slope, bias = kernel.platt_scaling(scores, labels)
     assert (slope, bias) == (pytest.approx(3, abs=0.4), pytest.approx(-1, abs=0.3))
 
@@ -87,23 +82,16 @@ def test_features_are_pooled_maps_of_length_one():
 def test_vgg16_is_fed_as_it_was_trained(drawings):
     folder = drawings / "train"
     generator = images.in_order_generator(folder, SMALL, 3, kernel.PREPROCESSING)
-    photos = [
-        keras.utils.img_to_array(
-            keras.utils.load_img(path, target_size=SMALL, interpolation="bilinear")
-        )
-        for path in generator.filepaths[3:6]
-    ]
-    expected = keras.applications.vgg16.preprocess_input(np.stack(photos))
+    load = {"target_size": SMALL, "interpolation": "bilinear"}
+    photos = [keras.utils.load_img(path, **load) for path in generator.filepaths[3:6]]
+    photos = np.stack([keras.utils.img_to_array(photo) for photo in photos])
+    expected = keras.applications.vgg16.preprocess_input(photos)
     np.testing.assert_array_equal(generator[1], expected)
 
 
 def test_best_is_one_model_from_pixels_to_the_recorded_probability(workplace):
-    record = workplace.run(best)
-    path = workplace.weights / "best.weights.h5"
-    with h5py.File(path) as file:
-        model = keras.models.model_from_json(file["about/architecture"][()])
-        about = json.loads(file["about/record"][()])
-    model.load_weights(path)
+    record = workplace.after(best)
+    model, about = stored_model(workplace.weights / MODELS[best])
     generator = images.validation_generator(
         workplace.data / "validation", about["image_size"], 5, about["preprocessing"]
     )
@@ -120,18 +108,18 @@ def test_best_is_one_model_from_pixels_to_the_recorded_probability(workplace):
     assert record["history"]["val_loss"] == [pytest.approx(float(loss), abs=1e-4)]
 
 
-def test_best_does_the_same_with_every_seed_and_looks_once(workplace, capsys):
-    first = workplace.run(best)
-    capsys.readouterr()
+def test_best_is_the_same_with_every_seed_and_reuses_its_features(workplace, capsys):
+    first = workplace.after(best)
     second = workplace.run(best, "--seed", 1)
     assert "Using the features in pooled_features_train.npy" in capsys.readouterr().out
     assert second["val_probabilities"] == first["val_probabilities"]
     assert [len(runs) for runs in records.group([first, second])] == [2]
 
 
-def test_choosing_does_not_look_at_validation_photos(workplace, small_choice, data, monkeypatch):
-    monkeypatch.setattr(choose, "GAMMAS", (1.0,))
-    monkeypatch.setattr(choose, "RIDGES", (0.1, 1.0))
+def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatch):
+    settings = {"IMAGE_SIZES": (32, 48), "GAMMAS": (1.0,), "RIDGES": (0.1, 1.0)}
+    for name, values in settings.items():
+        monkeypatch.setattr(choose, name, values)
     shutil.rmtree(data / "validation")
     workplace.data = data
     assert workplace.status(choose, "--vgg16-weights", "random") == 0
@@ -142,7 +130,7 @@ def test_choosing_does_not_look_at_validation_photos(workplace, small_choice, da
     assert len(tables.choice_table(choice).splitlines()) == 2 + 3 * 2
 
 
-def test_folds_are_tested_by_what_has_not_seen_them():
+def test_each_fold_is_tested_by_a_classifier_trained_on_the_others():
     random = np.random.default_rng(0)
     noise = random.normal(size=(200, 50))
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
@@ -160,18 +148,19 @@ def test_folds_are_tested_by_what_has_not_seen_them():
 
 
 def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):
-    workplace.run(bottleneck, "--epochs", 1)
-    line = workplace.error(finetune, "--epochs", 1, "--preprocessing", "imagenet")
+    options = (*SETTINGS, "--epochs", 1, "--preprocessing", "imagenet")
+    workplace.after(bottleneck)
+    line = workplace.error(finetune, *options)
     assert "not of the same preprocessing" in line and "--preprocessing imagenet" in line
-    record = workplace.run(bottleneck, "--epochs", 1, "--preprocessing", "imagenet")
+    record = workplace.run(bottleneck, *options)
     assert record["preprocessing"]["mode"] == "caffe"
-    tuned = workplace.run(finetune, "--epochs", 1, "--preprocessing", "imagenet")
+    tuned = workplace.run(finetune, *options)
     assert tuned["preprocessing"] == record["preprocessing"]
     names = [tables.label(runs) for runs in records.group(workplace.records())]
     assert len(set(names)) == 3
 
 
-def test_a_draws_fewer_photos_are_among_its_more(drawings):
+def test_smaller_draws_are_subsets_of_larger_ones(drawings):
     generator = images.in_order_generator(drawings / "train", SMALL, 4)
     few, more = (efficiency.draw(generator, count, seed=0) for count in (3, 6))
     other = efficiency.draw(generator, 3, seed=1)
@@ -184,7 +173,7 @@ def test_a_draws_fewer_photos_are_among_its_more(drawings):
         efficiency.draw(generator, 11, seed=0)
 
 
-def test_label_efficiency_goes_on_where_it_was(workplace, scripts_in_this_process, monkeypatch):
+def test_label_efficiency_resumes(workplace, scripts_in_this_process, monkeypatch):
     monkeypatch.setattr(efficiency, "EXPERIMENTS", {"scratch": None})
     monkeypatch.setattr(efficiency, "PHOTOS_PER_CLASS", (2, 4))
     options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
@@ -199,45 +188,40 @@ def test_label_efficiency_goes_on_where_it_was(workplace, scripts_in_this_proces
     assert again[0] == lines[0] and len(again) == 2
 
 
-def test_drawn_photos_take_their_rows_of_all_photos_features(workplace):
+def test_features_of_drawn_photos_are_rows_of_all_photos_features(workplace):
+    record = workplace.after(bottleneck)
     weights, folder = workplace.weights, workplace.weights / "drawn"
-    record = workplace.run(bottleneck, "--epochs", 1)
-    generators = {
-        split: images.in_order_generator(workplace.data / split, SMALL, 1)
-        for split in ("train", "validation")
-    }
+    splits = ("train", "validation")
+    generators = {s: images.in_order_generator(workplace.data / s, SMALL, 1) for s in splits}
     photos = [efficiency.draw(generators["train"], 4, seed=0)]
     photos += [efficiency.draw(generators["validation"], 6, seed=0)]
     parts.link(photos, 1, folder / "data")
     paths = [path for fold in photos for of_class in fold.values() for _, path in of_class]
     drawn = parts.describe(photos, 1, dict(zip(paths, files.photo_digests(paths), strict=True)))
     arguments = ("bottleneck_features", weights, folder, generators)
-    other = record["data"] | {"train": "other photos"}
-    efficiency.hand_over_features(*arguments, other, drawn)
-    assert not (folder / "bottleneck_features_train.npy").exists()
+    path = folder / "bottleneck_features_train.npy"
+    efficiency.hand_over_features(*arguments, record["data"] | {"train": "other photos"}, drawn)
+    assert not path.exists()
     efficiency.hand_over_features(*arguments, record["data"], drawn)
-    handed_over = np.load(folder / "bottleneck_features_train.npy")
+    handed_over = np.load(path)
     sources = {path: features.read_source(path) for path in folder.glob("*.npy")}
     workplace.data, workplace.weights = folder / "data", folder
     workplace.run(bottleneck, "--epochs", 1)  # would write others if these were not right
     assert len(sources) == 2
     assert {path: features.read_source(path) for path in sources} == sources
-    (folder / "bottleneck_features_train.npy").unlink()
+    path.unlink()
     workplace.run(bottleneck, "--epochs", 1)
-    made = np.load(folder / "bottleneck_features_train.npy")
-    np.testing.assert_allclose(handed_over, made, atol=1e-6)
+    np.testing.assert_allclose(handed_over, np.load(path), atol=1e-6)
 
 
-def test_fewer_photos_are_told_beside_all():
+def test_fewer_photos_are_listed_beside_all():
     fewer = [example("best", a, s, photos_per_class=25) for s, a in enumerate((0.8, 0.9))]
     table = tables.label_efficiency_table(tables.by_photos(fewer, [example("best", 0.99)]))
-    lines = [line.split("|")[1:-1] for line in table.splitlines()]
-    cells = [[cell.strip() for cell in line] for line in lines]
-    assert cells[0] == ["photos per class", "best"]
-    assert cells[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
+    assert cells(table)[0] == ["photos per class", "best"]
+    assert cells(table)[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
 
 
-def test_only_comparable_runs_of_best_are_told():
+def test_only_comparable_runs_of_best_are_listed():
     def run(accuracy, finished, **more):
         more = {"image_size": [384, 384], "preprocessing": kernel.PREPROCESSING, **more}
         more = {"recipe": "best", "epochs": 1, "vgg16_weights": "imagenet", **more}
@@ -254,7 +238,7 @@ def test_only_comparable_runs_of_best_are_told():
     assert "384 × 384 | BGR less the mean | 0.980 (1)" in tables.beyond([good, *others], articles)
 
 
-def test_approaches_are_told_beside_the_faithful_runs_after_as_many_epochs():
+def test_approaches_are_compared_with_faithful_runs_after_as_many_epochs():
     def run(curve, seed=0, **more):
         more = {"vgg16_weights": "imagenet", "top_model": {"epochs": 50}, **more}
         more |= {"epochs": len(curve), "history": {"val_accuracy": curve}}
@@ -269,58 +253,45 @@ def test_approaches_are_told_beside_the_faithful_runs_after_as_many_epochs():
         run([0.9, 0.96], approaches={"l2": 0.01, "dropout": 0.7}),
     ]
     articles = tables.cells(ours)
-    lines = tables.approaches_table(ours, articles).splitlines()
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    _, _, *rows = cells(tables.approaches_table(ours, articles))
     alone = ["l2 0.01", "faithful", "5", "1", "0.950", "0.910", "0.915 ± 0.007", "0.903 ± 0.001"]
-    assert cells[2] == alone
-    assert cells[3][:5] == ["l2 0.01, dropout 0.7", "faithful", "2", "1", "0.960"]
-    assert len(cells) == 4
+    assert rows[0] == alone
+    assert rows[1][:5] == ["l2 0.01, dropout 0.7", "faithful", "2", "1", "0.960"]
+    assert len(rows) == 2
     assert tables.approaches_table(faithful, articles) == "None yet."
 
 
-def test_choices_of_other_photos_are_not_told():
+def test_choices_on_other_photos_are_not_published():
     choice = {"photos": ARTICLES["train"], "vgg16_weights": "imagenet"}
     assert report.is_the_articles_choice(choice)
     assert not report.is_the_articles_choice(choice | {"photos": ARTICLES["validation"]})
     assert not report.is_the_articles_choice(choice | {"vgg16_weights": "random"})
 
 
-def test_what_needs_no_epochs_does_not_take_them(workplace):
+def test_best_has_no_epochs_option(workplace):
     assert "--epochs" in workplace.error(best, "--epochs", 3)
     assert parsers.experiment("", None, 32).parse_args([]).recipe == "best"
 
 
-def test_the_articles_approaches_are_one_option_each(workplace):
-    workplace.run(bottleneck, "--epochs", 1)
-    plain = workplace.run(finetune, "--epochs", 1)
+def test_each_of_the_articles_approaches_is_an_option(workplace):
+    plain = workplace.after(finetune)
     assert "approaches" not in plain and plain["frozen_layers"] == 15
-    rates = []
-    for option, record in {
-        ("--dropout", 0.7): {"dropout": 0.7},
-        ("--l1", 0.01): {"l1": 0.01},
-        ("--l2", 0.01): {"l2": 0.01},
-        ("--more-augmentation",): {"more_augmentation": True},
-        ("--one-more-block",): {"one_more_block": True},
-    }.items():
-        run = workplace.run(finetune, "--epochs", 1, *option)
-        assert run["approaches"] == record
-        path = workplace.weights / "fine_tuned.weights.h5"
-        with h5py.File(path) as file:
-            model = keras.models.model_from_json(file["about/architecture"][()])
-        rates.append(model.layers[-1].layers[-2].rate)
+    options = [("--dropout", 0.7), ("--l1", 0.01), ("--l2", 0.01)]
+    for name, *value in [*options, ("--more-augmentation",), ("--one-more-block",)]:
+        run = workplace.run(finetune, *SETTINGS, "--epochs", 1, name, *value)
+        assert run["approaches"] == {name.strip("-").replace("-", "_"): (*value, True)[0]}
+        model, _ = stored_model(workplace.weights / MODELS[finetune])
+        assert model.layers[-1].layers[-2].rate == (0.7 if name == "--dropout" else 0.5)
         extra = run["history"]["val_loss"][0] - plain["history"]["val_loss"][0]
-        assert (extra > 1) == (option[0] in ("--l1", "--l2"))  # thousands of kernels' penalty
-        assert ("rotation_range" in run["augmentation"]) == (option[0] == "--more-augmentation")
-        assert run["frozen_layers"] == (11 if option[0] == "--one-more-block" else 15)
-    assert rates == [0.7, 0.5, 0.5, 0.5, 0.5]
-    # none of them is taken for the article's fine-tuning
+        assert (extra > 1) == (name in ("--l1", "--l2"))  # thousands of kernels' penalty
+        assert ("rotation_range" in run["augmentation"]) == (name == "--more-augmentation")
+        assert run["frozen_layers"] == (11 if name == "--one-more-block" else 15)
+    # none of them counts as the article's fine-tuning
     groups = records.group(workplace.records())
     assert len(groups) == 7 and len({tables.label(runs) for runs in groups}) == 7
     assert "finetune" not in tables.beyond(workplace.records(), {})  # not of whole runs
-    whole = [
-        r | {"epochs": 50, "vgg16_weights": "imagenet", "data": ARTICLES}
-        for r in workplace.records()
-    ]
+    of_article = {"epochs": 50, "batch_size": 32, "vgg16_weights": "imagenet", "data": ARTICLES}
+    whole = [record | of_article for record in workplace.records()]
     for record in whole:
         record.pop("top_model", None)
     assert tables.cells(whole)["finetune"]["faithful"][0]["run"] == plain["run"]
@@ -328,25 +299,21 @@ def test_the_articles_approaches_are_one_option_each(workplace):
 
 
 def test_one_more_block_trains_two(workplace):
-    workplace.run(bottleneck, "--epochs", 1)
+    workplace.after(bottleneck)
     base = vgg16.convolutional_base("random", SMALL)
-    path = workplace.weights / "bottleneck_fc_model.weights.h5"
-    model = finetune.build_model(base, path, finetune.FROZEN_LAYERS_BUT_TWO_BLOCKS)
-    names = {layer.name for layer in model.layers if layer.trainable_weights} - {
-        model.layers[-1].name
-    }
-    assert names == {f"block{block}_conv{number}" for block in (4, 5) for number in (1, 2, 3)}
+    frozen_layers = finetune.FROZEN_LAYERS_BUT_TWO_BLOCKS
+    model = finetune.build_model(base, workplace.weights / MODELS[bottleneck], frozen_layers)
+    *trained, classifier = [layer.name for layer in model.layers if layer.trainable_weights]
+    assert trained == [f"block{block}_conv{number}" for block in (4, 5) for number in (1, 2, 3)]
+    assert classifier == model.layers[-1].name
     photos = np.random.default_rng(0).random((2, *SMALL, 3)).astype("float32")
-    frozen, trained = finetune.split(model, finetune.FROZEN_LAYERS_BUT_TWO_BLOCKS)
-    np.testing.assert_allclose(
-        trained.predict(frozen.predict(photos, verbose=0), verbose=0),
-        model.predict(photos, verbose=0),
-        atol=1e-6,
-    )
+    frozen, trained = finetune.split(model, frozen_layers)
+    answers = trained.predict(frozen.predict(photos, verbose=0), verbose=0)
+    np.testing.assert_allclose(answers, model.predict(photos, verbose=0), atol=1e-6)
 
 
 @pytest.mark.parametrize(
     "option", [("--dropout", "1"), ("--dropout", "-0.1"), ("--l2", "nan"), ("--l1", "inf")]
 )
-def test_approaches_are_numbers_that_make_sense(workplace, option):
+def test_impossible_values_of_approaches_are_refused(workplace, option):
     assert option[0] in workplace.error(finetune, *option)

@@ -1,51 +1,43 @@
-"""Every photo is tested on once, by a network that has not seen it; interrupted, it goes on."""
+"""Every photo is tested once, by a network that has not seen it; interrupted, it resumes."""
 
 import json
 
+import pytest
+
 import crossval
 from common import files, images, parts
-import pytest
 from common.cli import InputError
 from conftest import SMALL
 
 
 def test_folds_hold_every_photo_once_and_the_classes_alike(drawings):
     folds = crossval.divide(drawings, 5, seed=0)
-    for name, count in ("cats", 16), ("dogs", 16):
+    for name in "cats", "dogs":
         sizes = [len(fold[name]) for fold in folds]
-        assert sum(sizes) == count and max(sizes) - min(sizes) <= 1
+        assert sum(sizes) == 16 and max(sizes) - min(sizes) <= 1
     paths = [path for fold in folds for photos in fold.values() for _, path in photos]
     assert sorted(paths) == sorted(drawings.absolute().rglob("*.jpg"))
     assert crossval.divide(drawings, 5, seed=0) == folds != crossval.divide(drawings, 5, seed=1)
+    with pytest.raises(InputError, match="16 photos of cats"):
+        crossval.divide(drawings, 17, seed=0)
 
 
 def test_links_are_what_the_record_says(drawings, tmp_path):
     folds = crossval.divide(drawings, 4, seed=0)
     paths = [path for fold in folds for photos in fold.values() for _, path in photos]
     digests = dict(zip(paths, files.photo_digests(paths), strict=True))
+    splits = [tmp_path / "data" / split for split in ("train", "validation")]
     for tested in range(4):
         parts.link(folds, tested, tmp_path / "data")
-        generators = (
-            images.in_order_generator(tmp_path / "data" / split, SMALL, 4)
-            for split in ("train", "validation")
-        )
-        description = images.describe(*generators)
+        description = images.describe(*(images.in_order_generator(s, SMALL, 4) for s in splits))
         assert description == parts.describe(folds, tested, digests)
-        assert [description[split]["photos"] for split in description] == [24, 8]
-        seen, unseen = (
-            {path.resolve() for path in (tmp_path / "data" / split).rglob("*.jpg")}
-            for split in ("train", "validation")
-        )
+        assert [description[split.name]["photos"] for split in splits] == [24, 8]
+        seen, unseen = ({path.resolve() for path in split.rglob("*.jpg")} for split in splits)
         assert not seen & unseen
 
 
-def test_a_class_too_small_is_refused(drawings):
-    with pytest.raises(InputError, match="16 photos of cats"):
-        crossval.divide(drawings, 17, seed=0)
-
-
 @pytest.mark.parametrize("in_its_own_process", [False, pytest.param(True, marks=pytest.mark.slow)])
-def test_crossval_goes_on_where_it_was(workplace, scripts_in_this_process, in_its_own_process):
+def test_crossval_resumes(workplace, scripts_in_this_process, in_its_own_process):
     if in_its_own_process:
         scripts_in_this_process.undo()
     options = ("scratch", "--folds", 2, "--epochs", 1)

@@ -1,6 +1,6 @@
 """Training on several devices does what one device does, and only the chief writes.
 
-The other workers and the second device are processes of their own; both are the CPU's.
+Workers are processes of their own; devices are logical ones of the CPU.
 """
 
 import collections
@@ -14,18 +14,17 @@ import sys
 from pathlib import Path
 
 import bottleneck
-from common import distribution
 import draw
 import finetune
 import numpy as np
 import pytest
-from common import records, tables
 import scratch
+from common import distribution, records, tables
 from conftest import SCRIPTS
 from keras import layers
 
-# Before a script: DEVICES, no dropout, or to be killed in epoch KILLED. Says how many photos
-# each replica is given in each step.
+# Runs before a script: sets up DEVICES, removes dropout, kills it in epoch KILLED. Prints how many
+# photos each replica gets in each step.
 SETUP = """
 import tensorflow as tf
 from keras import Model, layers
@@ -59,20 +58,28 @@ cli.run(lambda: scratch.main(*scratch.parse()))
 """
 
 
-def start(workplace, *options, **environment):
-    """A process that trains scratch.py with --distribute in the workplace's folders."""
-    command = [*workplace.folders, "--distribute", *options]
-    return subprocess.Popen(
-        [sys.executable, "-c", WORKER, *map(str, command)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, **environment},
-    )
+def train_together(workplace, *options, environments=({}, {}), seeds=(0, 0)):
+    """[(exit status, output)] of two workers that train scratch.py; environment and seed of each.
 
-
-def ended(*processes):
-    """Their [(exit status, output)], once all have ended; kills them where they do not."""
+    Kills them if they take more than 200 s.
+    """
+    free = [socket.create_server(("127.0.0.1", 0)) for _ in environments]
+    addresses = ["{}:{}".format(*port.getsockname()) for port in free]
+    for port in free:
+        port.close()
+    command = [sys.executable, "-c", WORKER, *workplace.folders, "--distribute", *options]
+    processes = []
+    for index, (environment, seed) in enumerate(zip(environments, seeds, strict=True)):
+        task = {"type": "worker", "index": index}
+        config = json.dumps({"cluster": {"worker": addresses}, "task": task})
+        process = subprocess.Popen(
+            [str(part) for part in (*command, "--seed", seed)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "TF_CONFIG": config, **environment},
+        )
+        processes.append(process)
     try:
         outputs = [process.communicate(timeout=200)[0] for process in processes]
     finally:
@@ -81,41 +88,19 @@ def ended(*processes):
     return [(p.returncode, output) for p, output in zip(processes, outputs, strict=True)]
 
 
-def train_together(workplace, *options, environments=({}, {}), seeds=(0, 0)):
-    """ended() of two workers that train scratch.py, each with its environment and seed."""
-    free = [socket.create_server(("127.0.0.1", 0)) for _ in environments]
-    addresses = ["{}:{}".format(*port.getsockname()) for port in free]
-    for port in free:
-        port.close()
-    cluster = {"worker": addresses}
-    return ended(
-        *(
-            start(
-                workplace,
-                *options,
-                "--seed",
-                seeds[i],
-                TF_CONFIG=json.dumps({"cluster": cluster, "task": {"type": "worker", "index": i}}),
-                **environment,
-            )
-            for i, environment in enumerate(environments)
-        )
-    )
-
-
 @pytest.fixture
 def no_dropout(monkeypatch):
-    """In this process; the replicas' masks can't be those of one device."""
+    """In this process, since the replicas' masks can't equal those of one device."""
     dropout = layers.Dropout
     monkeypatch.setattr(layers, "Dropout", lambda rate: dropout(0.0))
 
 
 def assert_same_step(record, one_device):
-    """Of trainings with a single step, up to rounding, since sums are made in another order.
+    """For trainings of a single step, up to rounding, since sums are computed in another order.
 
-    The loss before the step is a mean, off by some 1e-7 of it. RMSprop's first step divides
-    each gradient by its own size, so that a weight whose gradient is nearly 0 may go 0.003 in
-    either direction; what the loss after it owes to those is small, but not rounding.
+    The loss before the step is a mean, with a relative error of some 1e-7. RMSprop's first step
+    divides each gradient by its own magnitude, so a weight whose gradient is nearly 0 may move by
+    0.003 in either direction; its effect on the loss afterwards is small, but exceeds rounding.
     """
     for name, values in one_device["history"].items():
         tolerance = 1e-3 if name.startswith("val") else 1e-5
@@ -123,7 +108,7 @@ def assert_same_step(record, one_device):
 
 
 def shares(said):
-    """{photos that a replica was given: in how many steps}, from what a process said."""
+    """{photos given to a replica: number of steps}, from a process's output."""
     return collections.Counter(map(int, re.findall(r"a share of (\d+)", said)))
 
 
@@ -141,11 +126,8 @@ def test_two_workers_train_as_one_device_and_resume_together(workplace, no_dropo
     ):
         assert status == 0 and shares(said) == {10: 1}, said
     _, together = workplace.records()
-    assert together["distributed"] == {
-        "strategy": "MultiWorkerMirroredStrategy",
-        "replicas": 2,
-        "workers": 2,
-    }
+    two = {"strategy": "MultiWorkerMirroredStrategy", "replicas": 2, "workers": 2}
+    assert together["distributed"] == two
     assert_same_step(together, one_device)
 
     options = (*SHARED, *FLOAT32, "--epochs", 4)
@@ -164,21 +146,15 @@ def test_two_workers_train_as_one_device_and_resume_together(workplace, no_dropo
     assert "Record:" in results[0][1] and "Record:" not in results[1][1]
     assert len(workplace.records()) == 3
     left = {path.name for path in workplace.weights.rglob("*")}
-    assert left == {
-        "checkpoints",
-        "first_try.weights.h5",
-        "photos.txt",
-        "runs.jsonl",
-        ".lock",
-        ".listing.json",
-    }
+    model = {"first_try.weights.h5", "runs.jsonl", "checkpoints"}
+    assert left == {*model, "photos.txt", ".lock", ".listing.json"}
 
 
 @pytest.mark.slow
 def test_two_workers_end_among_the_seeds_of_one_device(workplace, tmp_path):
-    """With dropout, as a user runs it.
+    """With dropout, as users run it.
 
-    Too coarse for gradients that are not averaged; the training without dropout shows those.
+    Too coarse to detect gradients that are not averaged; the test without dropout does.
     """
     workplace.data = tmp_path / "more"
     draw.draw_data_set(workplace.data, {"train": 100, "validation": 50}, seed=0)
@@ -220,8 +196,8 @@ def test_two_devices_train_as_one(workplace, starter, no_dropout, script):
     assert status == 0 and shares(said) == {4: 4, 2: 2}, said
 
 
-def test_distributed_runs_are_no_others(workplace):
-    """On a single device they have the same result, but a row of their own in the report."""
+def test_distributed_runs_on_one_device_differ_only_in_their_setting(workplace):
+    """They have the same result, but a row of their own in the report."""
     alone = workplace.run(scratch, *ONE_STEP)
     distributed = workplace.run(scratch, *ONE_STEP, "--distribute")
     assert "distributed" not in alone
@@ -248,22 +224,20 @@ def test_distributed_runs_are_no_others(workplace):
         '{"cluster": {"worker": [5]}, "task": {"type": "worker", "index": 0}}',
     ],
 )
-def test_a_tf_config_that_can_not_be_used(workplace, monkeypatch, config):
+def test_an_unusable_tf_config_is_refused(workplace, monkeypatch, config):
     monkeypatch.setenv("TF_CONFIG", config)
     assert "TF_CONFIG: " in workplace.error(scratch, "--distribute")
 
 
 def test_unequal_shares_are_refused(workplace, monkeypatch):
     class Replicas(distribution.MirroredStrategy):
-        num_replicas_in_sync = 3
+        num_replicas_in_sync = None
 
     monkeypatch.setattr(distribution, "MirroredStrategy", Replicas)
-    assert "a batch of 32 photos can't be divided evenly between 3 replicas" in workplace.error(
-        scratch, "--distribute"
-    )
-    assert "the 20 photos to train on can't be divided evenly" in workplace.error(
-        scratch, "--distribute", "--batch-size", 9
-    )
-    Replicas.num_replicas_in_sync = 5
-    line = workplace.error(scratch, "--distribute", "--batch-size", 10)
-    assert "of 12 photos to validate on, the last batch would have 2" in line
+    for replicas, batch_size, message in (
+        (3, 32, "a batch of 32 photos can't be divided evenly between 3 replicas"),
+        (3, 9, "the 20 photos to train on can't be divided evenly"),
+        (5, 10, "of 12 photos to validate on, the last batch would have 2"),
+    ):
+        Replicas.num_replicas_in_sync = replicas
+        assert message in workplace.error(scratch, "--distribute", "--batch-size", batch_size)

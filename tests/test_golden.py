@@ -1,14 +1,13 @@
-"""The faithful recipe computes what Keras 1.0.4 did; golden/README.md tells of its results."""
+"""The faithful recipe computes what Keras 1.0.4 did; golden/README.md describes its results."""
 
 import hashlib
 from pathlib import Path
 
-from common import images
 import keras
-from common import keras2016
 import numpy as np
 import pytest
-from common import recipes
+import tensorflow as tf
+from common import images, keras2016, recipes
 from keras import layers, ops
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -22,12 +21,9 @@ def golden():
 
 
 def generator(batch_size):
-    augmentation = recipes.augmentation(
-        "faithful", shear_range=0.2, zoom_range=0.2, horizontal_flip=True
-    )
-    preprocessing = recipes.preprocessing("faithful")
-    photos = GOLDEN / "photos"
-    return images.training_generator(photos, SIZE, batch_size, augmentation, preprocessing)
+    ranges = {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
+    how = recipes.augmentation("faithful", **ranges), recipes.preprocessing("faithful")
+    return images.training_generator(GOLDEN / "photos", SIZE, batch_size, *how)
 
 
 def test_photos_are_resized_as_by_pillow_3_2(golden):
@@ -47,7 +43,7 @@ def test_photos_are_augmented_as_by_keras_1_0_4(golden):
         np.testing.assert_array_equal(datagen.standardize(photo), expected)
 
 
-def test_an_epoch_is_that_of_keras_1_0_4(golden):
+def test_an_epoch_equals_that_of_keras_1_0_4(golden):
     batches = generator(3)
     np.random.seed(0)
     batches.on_epoch_end()
@@ -61,12 +57,10 @@ def test_an_epoch_is_that_of_keras_1_0_4(golden):
 
 
 @pytest.mark.parametrize("name", ["rmsprop", "sgd"])
-def test_steps_are_those_of_keras_1_0_4(golden, name):
-    """To float32's rounding: of a weight as large as 1, after three steps."""
-    if name == "rmsprop":
-        optimizer = keras2016.rmsprop("faithful")
-    else:
-        optimizer = keras.optimizers.SGD(learning_rate=1e-4, momentum=0.9)
+def test_optimizer_steps_are_those_of_keras_1_0_4(golden, name):
+    """Up to float32's rounding of a weight as large as 1, over three steps."""
+    sgd = keras.optimizers.SGD(learning_rate=1e-4, momentum=0.9)
+    optimizer = sgd if name == "sgd" else keras2016.rmsprop("faithful")
     gradients = golden["gradients"]
     weights = keras.Variable(np.linspace(-1, 1, len(gradients), dtype="float32"))
     for sign, expected in zip((1, -1, 1), golden[name], strict=True):
@@ -75,8 +69,6 @@ def test_steps_are_those_of_keras_1_0_4(golden, name):
 
 
 def test_the_loss_and_its_gradient_are_those_of_keras_1_0_4(golden):
-    import tensorflow as tf
-
     loss = keras2016.loss("faithful", 2)
     for target in 0, 1:
         logits = tf.constant(golden["logits"][:, None])
@@ -87,7 +79,7 @@ def test_the_loss_and_its_gradient_are_those_of_keras_1_0_4(golden):
         np.testing.assert_allclose(
             gradients, golden["loss_gradients"][target], rtol=1e-5, atol=1.2e-7
         )
-        # Near 1, a probability's last bit, 6e-8, is a good part of its distance from 1.
+        # Near 1, a probability's last bit, 6e-8, is large compared with its distance from 1.
         p = keras.activations.sigmoid(logits).numpy()[:, 0]
         last_bit = 6e-8 / np.maximum(1 - p, 1e-7)
         bound = np.where(np.abs(golden["logits"]) < 16, last_bit, 0) + 1e-6
@@ -99,11 +91,8 @@ def test_the_categorical_loss_of_two_classes_is_the_binary_one():
     p = np.array([[1e-12], [0.2], [0.9], [0.99]], "float32")
     labels = np.array([[1], [0], [1], [0]], "float32")
     two, classes = np.hstack([1 - p, p]), np.hstack([1 - labels, labels])
-    np.testing.assert_allclose(
-        keras2016.loss("faithful", 3)(classes, two),
-        keras2016.loss("faithful", 2)(labels, p),
-        rtol=1e-5,
-    )
+    categorical, binary = (keras2016.loss("faithful", n) for n in (3, 2))
+    np.testing.assert_allclose(categorical(classes, two), binary(labels, p), rtol=1e-5)
 
 
 def test_dropout_scales_as_in_keras_1_0_4(golden):

@@ -1,15 +1,16 @@
-"""What is made is not made again, and nothing stale is taken for it: --unless, --is-recorded."""
+"""What is up to date is not made again, what is stale is: --unless, --is-recorded."""
 
 import os
+
+import pytest
 
 import best
 import bottleneck
 import finetune
-import keras
-import pytest
 import scratch
+import small
 from common import cli, folders, made
-from conftest import SMALL
+from conftest import MODELS, SETTINGS, SMALL
 
 
 def is_up_to_date(workplace, script, *options):
@@ -31,13 +32,13 @@ def is_up_to_date(workplace, script, *options):
 @pytest.mark.parametrize("script", [scratch, best])
 def test_options_photos_code_and_versions_make_a_model_stale(workplace, data, script, monkeypatch):
     workplace.data = data
-    options = ["--epochs", 1] if script is scratch else []
+    options = [] if script is best else [*SETTINGS]
     assert not is_up_to_date(workplace, script, *options)
-    workplace.run(script, *options)
+    workplace.after(script)
     assert is_up_to_date(workplace, script, *options)
     changes = [["--seed", 1], ["--precision", "mixed_bfloat16"]]
     if script is scratch:
-        changes += [["--epochs", 2], ["--batch-size", 8], ["--as-printed"], ["--distribute"]]
+        changes += [["--epochs", 2], ["--batch-size", 7], ["--as-printed"], ["--distribute"]]
         assert is_up_to_date(workplace, script, *options, "--recipe", "faithful")
     for change in changes:
         assert not is_up_to_date(workplace, script, *options, *change)
@@ -50,60 +51,49 @@ def test_options_photos_code_and_versions_make_a_model_stale(workplace, data, sc
     photo = photo.rename(photo.with_name("cat.99.jpg"))
     assert not is_up_to_date(workplace, script, *options)
     photo.rename(photo.with_name("cat.0.jpg"))
-    with monkeypatch.context() as context:
-        context.setattr(made, "PACKAGES", ("pytest",))
+    with monkeypatch.context() as patch:
+        patch.setattr(made, "PACKAGES", ("pytest",))
         assert not is_up_to_date(workplace, script, *options)
     digest = made.files.sha256
-    for file, decides in {
-        "images.py": True,
-        f"{script.__name__}.py": True,
-        "cli.py": False,
-    }.items():
-        with monkeypatch.context() as context:
-            context.setattr(
-                made.files,
-                "sha256",
-                lambda p, file=file: digest(p) + (" " if p.name == file else ""),
-            )
+    for file, decides in ("images.py", True), (f"{script.__name__}.py", True), ("cli.py", False):
+        with monkeypatch.context() as patch:
+            patch.setattr(made.files, "sha256", lambda p, of=file: digest(p) + "*" * (p.name == of))
             assert is_up_to_date(workplace, script, *options) == (not decides)
     assert is_up_to_date(workplace, script, *options)
-    model = workplace.weights / {scratch: "first_try.weights.h5", best: "best.weights.h5"}[script]
-    model.write_bytes(b"cut off")
+    (workplace.weights / MODELS[script]).write_bytes(b"cut off")
     assert not is_up_to_date(workplace, script, *options)
 
 
 def test_an_unchanged_call_reads_no_photo(workplace, monkeypatch, capsys):
-    workplace.run(scratch, "--epochs", 1)
+    workplace.after(scratch)
     read, digest = [], made.files.sha256
     monkeypatch.setattr(made.files, "sha256", lambda path: read.append(path.suffix) or digest(path))
-    assert is_up_to_date(workplace, scratch, "--epochs", 1)
+    assert is_up_to_date(workplace, scratch, *SETTINGS)
     assert set(read) == {".py"}
     assert "first_try.weights.h5 is up to date." in capsys.readouterr().out
 
 
 def test_a_classifier_is_usable_whatever_its_epochs(workplace):
     usable = ("--unless", "usable")
-    workplace.run(bottleneck, "--epochs", 2)
-    assert is_up_to_date(workplace, bottleneck, *usable)
-    assert not is_up_to_date(workplace, bottleneck)
+    workplace.after(bottleneck)
+    assert is_up_to_date(workplace, bottleneck, "--seed", 3, *usable)
+    assert not is_up_to_date(workplace, bottleneck, "--seed", 3)
     assert not is_up_to_date(workplace, bottleneck, "--seed", 1, *usable)
 
 
-def test_fine_tuning_is_stale_where_its_classifier_is_another(workplace):
-    workplace.run(bottleneck, "--epochs", 1)
-    workplace.run(finetune, "--epochs", 1)
-    assert is_up_to_date(workplace, finetune, "--epochs", 1)
-    assert not is_up_to_date(workplace, finetune, "--epochs", 1, "--l2", 0.01)
-    workplace.run(bottleneck, "--epochs", 1)  # the same again
-    assert is_up_to_date(workplace, finetune, "--epochs", 1)
-    workplace.run(bottleneck, "--epochs", 2)
-    assert not is_up_to_date(workplace, finetune, "--epochs", 1)
+def test_another_classifier_makes_fine_tuning_stale(workplace):
+    workplace.after(finetune)
+    assert is_up_to_date(workplace, finetune, *SETTINGS)
+    assert not is_up_to_date(workplace, finetune, *SETTINGS, "--l2", 0.01)
+    workplace.run(bottleneck, *SETTINGS)  # makes the same one
+    assert is_up_to_date(workplace, finetune, *SETTINGS)
+    workplace.run(bottleneck, *SETTINGS, "--epochs", 2)
+    assert not is_up_to_date(workplace, finetune, *SETTINGS)
 
 
 def test_other_weights_of_vgg16_make_a_model_stale(workplace, tmp_path):
     given = tmp_path / "given.weights.h5"
-    base = keras.applications.VGG16(include_top=False, weights=None, input_shape=(*SMALL, 3))
-    base.save_weights(given)
+    small.small_vgg16(False, None, (*SMALL, 3)).save_weights(given)
     options = ("--epochs", 1, "--vgg16-weights", given)
     workplace.run(bottleneck, *options)
     assert is_up_to_date(workplace, bottleneck, *options)
@@ -114,22 +104,22 @@ def test_other_weights_of_vgg16_make_a_model_stale(workplace, tmp_path):
 
 def test_recorded_runs_are_found_whatever_model_is_there(workplace):
     def is_recorded(script, *options):
-        return is_up_to_date(workplace, script, *options, "--is-recorded")
+        return is_up_to_date(workplace, script, *SETTINGS, *options, "--is-recorded")
 
-    assert not is_recorded(scratch, "--epochs", 1)
+    assert not is_recorded(scratch)
+    workplace.after(finetune)
+    assert is_recorded(finetune)
+    workplace.run(finetune, *SETTINGS, "--epochs", 1)
+    assert not is_recorded(finetune, "--epochs", 1)  # from a classifier of 4 epochs
+    assert is_recorded(finetune)
     for seed in 0, 1:
-        workplace.run(scratch, "--epochs", 1, "--seed", seed)
+        workplace.run(scratch, *SETTINGS, "--epochs", 1, "--seed", seed)
     for seed in 0, 1, 2:
         assert is_recorded(scratch, "--epochs", 1, "--seed", seed) == (seed < 2)
-    assert not is_recorded(scratch, "--epochs", 2)
-    workplace.run(bottleneck, "--epochs", 2)
-    workplace.run(finetune, "--epochs", 1)
-    assert not is_recorded(finetune, "--epochs", 1)  # from a classifier of one epoch
-    workplace.run(finetune, "--epochs", 2)
-    assert is_recorded(finetune, "--epochs", 2)
+    assert not is_recorded(scratch, "--seed", 0)
 
 
-def test_mistakes_are_none_that_is_recorded(workplace):
+def test_a_mistake_is_not_a_recorded_run(workplace):
     workplace.data = workplace.weights / "gone"
     with pytest.raises(cli.InputError, match="no such folder"):
         scratch.parse(["--data", str(workplace.data), "--is-recorded"])

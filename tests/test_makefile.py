@@ -1,10 +1,11 @@
 """make starts each script with what the variables say, with a stand-in for Python.
 
-The stand-in notes its command in the file `log`. That scripts do nothing twice is tested in
+The stand-in logs its command in the file `log`. That the scripts repeat no work is tested in
 test_made.py.
 """
 
 import os
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -45,12 +46,10 @@ class Make:
         return [command.removeprefix("scripts/").replace(".py", "", 1) for command in commands]
 
     def change(self, name):
-        """Write to a file, long after make was here."""
+        """Make a file newer than all others."""
         for path in self.folder.rglob("*"):
-            times = path.stat()
-            os.utime(path, (times.st_atime - 100, times.st_mtime - 100))
-        path = self.folder / name
-        path.write_text(path.read_text() + "\n")
+            os.utime(path, (1000, 1000))
+        os.utime(self.folder / name)
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
         "finetune EPOCHS=3 DISTRIBUTE=1": (
             "data; bottleneck --unless usable; finetune --distribute --epochs 3 --unless made"
         ),
-        "finetune DATA=own ARGS=--l2_0.1_--preprocessing_imagenet": (
+        "finetune DATA=own ARGS='--l2 0.1 --preprocessing imagenet'": (
             "bottleneck --data own --unless usable --preprocessing imagenet; "
             "finetune --data own --unless made --l2 0.1 --preprocessing imagenet"
         ),
@@ -102,25 +101,24 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
         "efficiency EPOCHS=2": (
             "data; bottleneck --unless usable; best --unless made; efficiency --epochs 2"
         ),
-        "crossval EXPERIMENT=scratch ARGS=--folds_3": "data; crossval scratch --folds 3",
+        "crossval EXPERIMENT=scratch ARGS='--folds 3'": "data; crossval scratch --folds 3",
         "original SEEDS=3 PYTHON27=py": "data; original --seeds 3 --python27 py",
         "bench PRECISION=float32": "data; bench --precision float32",
         "preview SEED=1": "data; preview data/train --seed 1",
         "report DATA=own": "report --data own",
         "publish": "report --publish",
-        "predict PHOTOS=a_b MODEL=m.h5 ARGS=--top_2": "predict --model m.h5 --top 2 -- a b",
-        "evaluate PHOTOS=a_b DATA=own": "evaluate --data own -- a b",
+        "predict PHOTOS='a b' MODEL=m.h5 ARGS='--top 2'": "predict --model m.h5 --top 2 -- a b",
+        "evaluate PHOTOS='a b' DATA=own": "evaluate --data own -- a b",
     }.items(),
 )
 def test_variables_reach_the_scripts(make, target, expected):
-    target, *given = target.split()
-    given = dict(variable.replace("_", " ").split("=") for variable in given)
-    given = {name.replace(" ", "_"): value for name, value in given.items()}
-    assert "; ".join(make(target, *map("=".join, given.items()))) == expected
-    assert "; ".join(make(target, **given)) == expected  # from the environment
+    target, *given = shlex.split(target)
+    assert "; ".join(make(target, *given)) == expected
+    environment = dict(variable.split("=", 1) for variable in given)
+    assert "; ".join(make(target, **environment)) == expected
 
 
-def test_blanks_and_quotes_do_no_harm(make):
+def test_values_may_have_blanks_and_quotes(make):
     given = {"DATA": "my photo's", "VGG16_WEIGHTS": 'a "b" $HOME.h5', "PHOTOS": "c d"}
     (best,) = make("best", **given)
     options = '--data my photo\'s   --vgg16-weights a "b" $HOME.h5 --unless made'
@@ -128,7 +126,7 @@ def test_blanks_and_quotes_do_no_harm(make):
     assert make("evaluate", **given)[0].endswith("-- c d")
 
 
-def test_what_is_wrong_is_told(make):
+def test_wrong_values_and_failures_stop_make(make):
     for target in "predict", "evaluate":
         assert make(target, status=2) == []
         assert f"name the photos: make {target} PHOTOS=" in make.output
@@ -159,9 +157,8 @@ def test_app_installs_what_it_needs_once(make):
     install = "-m pip install --disable-pip-version-check -c requirements.txt"
     install += " -r requirements-app.txt"
     assert make("app") == [install, "app"]
-    assert make("app", "ARGS=--port 80", MODEL="my model.h5") == [
-        "app --model my model.h5 --port 80"
-    ]
+    given = {"ARGS": "--port 80", "MODEL": "my model.h5"}
+    assert make("app", **given) == ["app --model my model.h5 --port 80"]
     for changed in "requirements-app.txt", ".venv/requirements.txt":  # .venv was made anew
         make.change(changed)
         assert make("app") == [install, "app"]
@@ -169,11 +166,10 @@ def test_app_installs_what_it_needs_once(make):
 
 def test_the_environment_is_made_when_it_is_missing_or_old(make):
     make.change("requirements.txt")
-    make("report", "PYTHON=false", status=2)
-    assert "error: false is not Python 3.11" in make.output
-    shutil.rmtree(make.folder / ".venv")
-    make("report", "PYTHON=false", status=2)
-    assert "error: false is not Python 3.11" in make.output
+    for _ in range(2):
+        make("report", "PYTHON=false", status=2)
+        assert "error: false is not Python 3.11" in make.output
+        shutil.rmtree(make.folder / ".venv", ignore_errors=True)
 
 
 def test_a_linked_environment_is_not_emptied(make):

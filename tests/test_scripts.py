@@ -1,4 +1,4 @@
-"""Every script from the command line: help, unknown options, drawings, preview, the table."""
+"""Every script from the command line: help, unknown options, drawings, preview."""
 
 import ast
 import subprocess
@@ -18,30 +18,30 @@ ROOT = Path(report.__file__).parent.parent
 SCRIPTS = [path.stem for path in (ROOT / "scripts").glob("*.py") if "__main__" in path.read_text()]
 
 
-def start(*command, **options):
-    return subprocess.run(
-        [sys.executable, *map(str, command)], capture_output=True, text=True, **options
-    )
-
-
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_help_and_mistakes_are_answered_before_tensorflow_is_imported(script, tmp_path):
     """From another folder, and with Keras set to another backend."""
     for name in "tensorflow", "keras":
         (tmp_path / f"{name}.py").write_text("raise SystemExit('imported too early')")
-    path = ROOT / "scripts" / f"{script}.py"
-    environment = {"KERAS_BACKEND": "jax", "PATH": "/usr/bin:/bin", "HOME": str(tmp_path)}
-    options = {"cwd": tmp_path, "env": {**environment, "PYTHONPATH": str(tmp_path)}}
-    shown = start(path, "--help", **options)
+    environment = {"KERAS_BACKEND": "jax", "PATH": "/usr/bin:/bin"}
+    environment |= dict.fromkeys(("HOME", "PYTHONPATH"), str(tmp_path))
+
+    def start(*options):
+        command = [sys.executable, ROOT / "scripts" / f"{script}.py", *options]
+        return subprocess.run(
+            command, capture_output=True, text=True, cwd=tmp_path, env=environment
+        )
+
+    shown = start("--help")
     assert (shown.returncode, shown.stderr) == (0, "")
     assert f"usage: {script}.py" in shown.stdout
     required = ["gone"] if script in ("draw", "evaluate", "predict", "preview", "data") else []
-    refused = start(path, *required, "--epoch5", **options)
+    refused = start(*required, "--epoch5")
     assert refused.returncode == 2
     assert len(refused.stderr.splitlines()) == 1
     assert "--epoch5" in refused.stderr and "--help" in refused.stderr
     if script not in ("app", "bench", "draw", "report"):
-        missing = start(path, *(required or ["--data", "gone"]), **options)
+        missing = start(*(required or ["--data", "gone"]))
         assert missing.returncode == 2, missing.stderr
         assert len(missing.stderr.splitlines()) == 1 and "gone: " in missing.stderr
 
@@ -75,21 +75,17 @@ def run(script, *argv):
     return 0
 
 
-def test_drawings_repeat_with_their_seed(tmp_path):
+def test_drawings_repeat_with_their_seed_and_never_replace_a_folder(tmp_path):
     for name, seed in ("a", 0), ("b", 0), ("c", 1):
         options = ("--train", 2, "--validation", 1, "--seed", seed)
         assert run(draw, tmp_path / name, *options) == 0
+    assert run(draw, tmp_path / "c") == 2
     a, b, c = (
         {p.relative_to(tmp_path / n): files.sha256(p) for p in (tmp_path / n).rglob("*.jpg")}
         for n in "abc"
     )
     assert a == b and len(a) == len(set(a.values())) == 6
     assert a.keys() == c.keys() and not set(a.values()) & set(c.values())
-
-
-def test_drawings_never_replace_a_folder(tmp_path):
-    (tmp_path / "mine").mkdir()
-    assert run(draw, tmp_path / "mine") == 2
 
 
 def test_preview_is_the_articles_20_pictures_of_one_photo(drawings, tmp_path, capsys):

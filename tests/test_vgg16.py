@@ -1,12 +1,11 @@
-"""VGG16's weights: the right ones, recognised; others, refused or named."""
+"""VGG16's weights: the right ones are recognised, others refused or warned about."""
 
 import os
 
-from common import folders
 import h5py
 import keras
 import pytest
-from common import vgg16
+from common import folders, vgg16
 from common.cli import InputError
 
 SIZE = (48, 48)
@@ -15,31 +14,26 @@ pytestmark = pytest.mark.usefixtures("whole_vgg16")
 
 
 def test_random_base_is_always_the_same():
-    base, described = vgg16.load("random", None, SIZE)
+    base, described = vgg16.load("random", None, SIZE, remember=False)
     assert base.output_shape == (None, 1, 1, 512)
     assert vgg16.digest(base) == vgg16.digest(vgg16.convolutional_base("random", SIZE))
     assert described == {"vgg16_weights": "random", "vgg16_sha256": vgg16.digest(base)}
 
 
-def test_weights_of_the_right_shape_only_are_warned_of(tmp_path, capsys):
+def test_other_weights_of_the_right_shape_are_warned_about(tmp_path, capsys):
     path = tmp_path / "own.weights.h5"
-    keras.applications.VGG16(include_top=False, weights=None, input_shape=(48, 48, 3)).save_weights(
-        path
-    )
-    _, described = vgg16.load(path, None, SIZE)
+    vgg16.convolutional_base("random", SIZE).save_weights(path)
+    _, described = vgg16.load(path, None, SIZE, remember=False)
     assert "not the ImageNet weights" in capsys.readouterr().err
     assert described["vgg16_weights"] == "other"
 
 
-def test_other_files_are_refused_without_further_ado(tmp_path, recwarn):
-    other = tmp_path / "other.weights.h5"
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    model.save_weights(other)
-    text = tmp_path / "text.h5"
+def test_other_files_are_refused_without_warnings(tmp_path, recwarn):
+    names = ("other.weights.h5", "text.h5", "half.h5", "empty.h5")
+    other, text, half, empty = (tmp_path / name for name in names)
+    keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)]).save_weights(other)
     text.write_text("404 not found")
-    half = tmp_path / "half.h5"
     half.write_bytes(other.read_bytes()[:1000])
-    empty = tmp_path / "empty.h5"
     h5py.File(empty, "w").close()
     for path in other, text, half, empty:
         with pytest.raises(InputError, match=r"not the weights of VGG16 without its top"):
@@ -58,19 +52,18 @@ def test_a_failed_download_says_what_to_do(monkeypatch):
         vgg16.convolutional_base("imagenet", SIZE)
 
 
-def test_the_file_given_last_is_remembered(tmp_path, monkeypatch):
+def test_the_file_used_last_is_remembered(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "WEIGHTS", tmp_path / "of the article's photos")
-    given = tmp_path / "vgg.h5"
+    given, folder = tmp_path / "vgg.h5", tmp_path / "weights"
     given.write_bytes(b"weights")
-    folder = tmp_path / "weights"
     folder.mkdir()
     assert folders.vgg16_weights(None, folder) == "imagenet"
     assert folders.vgg16_weights(given, folder) == str(given)
-    assert folders.vgg16_weights(None, folder) == "imagenet"  # not before it has proved good
+    assert folders.vgg16_weights(None, folder) == "imagenet"  # not before it has proved usable
     folders.remember_vgg16(given, folder)
     folders.remember_vgg16("imagenet", folder)
     assert folders.vgg16_weights(None, folder) == str(given)
-    monkeypatch.setattr(folders, "WEIGHTS", folder)  # its file counts for other data sets, too
+    monkeypatch.setattr(folders, "WEIGHTS", folder)  # other data sets use its file, too
     assert folders.vgg16_weights(None, tmp_path / "another") == str(given)
     given.unlink()
     assert folders.vgg16_weights(None, folder) == "imagenet"

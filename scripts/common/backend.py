@@ -1,6 +1,6 @@
-"""Keras on TensorFlow, set up to be fast and imported without TensorFlow's chatter.
+"""Keras on TensorFlow, set up for speed and imported without TensorFlow's messages.
 
-Scripts import this before Keras, and nothing that imports TensorFlow before this.
+Scripts import this before Keras and anything else that imports TensorFlow.
 """
 
 import ctypes
@@ -11,28 +11,28 @@ import sys
 os.environ["KERAS_BACKEND"] = "tensorflow"  # ImageDataGenerator and the code here need it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
 
-# TensorFlow uses oneDNN's kernels by itself only where the processor has AVX512. Processors
-# with AVX2 alone gain most from them: a step of scratch takes 148 ms instead of 309.
+# By default, TensorFlow uses oneDNN only on processors with AVX512. Those with AVX2 alone gain
+# most from it: a step of scratch takes 148 ms instead of 309.
 if platform.machine() in ("x86_64", "AMD64"):
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-# Parameters of glibc's mallopt(), from its malloc.h. By default glibc returns every large
-# block to the system when it is freed, and the next step faults it in again, page by page.
-# Kept, an epoch of fine-tuning has a twelfth of the page faults, 3.6 million of them less in
-# two epochs, and 40 % of the system time; the peak of memory grows by 4 %.
+# Parameters of glibc's mallopt(), from its malloc.h. By default, glibc returns every large block
+# to the system when it is freed, and the next step faults it in again, page by page. Keeping the
+# blocks leaves an epoch of fine-tuning a twelfth of the page faults (3.6 million fewer in two
+# epochs) and 40 % of the system time; peak memory grows by 4 %.
 MALLOPT = {
-    -4: 0,  # M_MMAP_MAX: no block gets a mapping of its own, which free() would undo
-    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: what is freed at the end of the heap stays
-    -2: 2**28,  # M_TOP_PAD: the heap grows by 256 MiB at a time; untouched, they cost nothing
-    -8: 1,  # M_ARENA_MAX: one heap for all threads, so that each finds what another has freed
+    -4: 0,  # M_MMAP_MAX: no separate mapping for large blocks, which free() would unmap
+    -1: 2**31 - 1,  # M_TRIM_THRESHOLD: keep free memory at the end of the heap
+    -2: 2**28,  # M_TOP_PAD: grow the heap by 256 MiB at a time; untouched, they cost nothing
+    -8: 1,  # M_ARENA_MAX: one heap for all threads, so that each can reuse any freed block
 }
 if platform.libc_ver()[0] == "glibc":
     for _parameter, _value in MALLOPT.items():
         ctypes.CDLL(None).mallopt(_parameter, _value)
 
-# While it is imported and looks for GPUs, TensorFlow prints a dozen lines whatever the
-# log level (tensorflow/tensorflow#100442); a one-line error would drown in them. What was
-# found is said by runs.Run instead.
+# While it is imported and looks for GPUs, TensorFlow prints a dozen lines at any log level
+# (tensorflow/tensorflow#100442), in which a one-line error would drown. runs.Run prints the
+# devices instead.
 _stderr = os.dup(2)
 with open(os.devnull, "w") as _nowhere:
     os.dup2(_nowhere.fileno(), 2)
@@ -47,10 +47,9 @@ finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
 
-
-# Keras has tf.data tune how many batches it prepares ahead. When an epoch's iterator goes, the
-# next one waits for the tuner's thread until 5 s after its start: of scratch's epochs of 3.5 s
-# with bfloat16, every other one took 5.1 s. There is nothing to tune with a single loader.
+# Keras has tf.data tune how many batches to prepare ahead, though there is nothing to tune with
+# a single loader. When an epoch's iterator is released, the next one waits for the tuner's thread
+# until 5 s after that started: of scratch's epochs of 3.5 s with bfloat16, every other took 5.1 s.
 _dataset = PyDatasetAdapter.get_tf_dataset
 
 

@@ -7,6 +7,8 @@ import sys
 import traceback
 from pathlib import Path
 
+from tqdm import tqdm
+
 
 class InputError(Exception):
     """Bad input. The message says what is wrong, where, and what to do about it."""
@@ -121,3 +123,8 @@ def run(function, *arguments, after_interrupt="run the same command again to go 
     # TensorFlow frees that while Python ends, it waits for ever for a thread that waits for Python.
     gc.collect()
     sys.exit(status)
+
+
+def progress(iterable, description, total=None):
+    """Iterate with a progress bar, which is shown on terminals only and gone at the end."""
+    return tqdm(iterable, description, total, leave=False, disable=None)

@@ -1,8 +1,8 @@
-"""Training on several devices, with TensorFlow's own strategies.
+"""Training on several devices, with TensorFlow's strategies.
 
-Every gradient step is that of one device: each batch is divided evenly between the
-replicas, one a device, and their gradients are averaged. All workers draw the same random
-numbers, so that they agree on every batch, and each takes its own share of it.
+Every gradient step is that of one device: each batch is split evenly between the replicas, one
+per device, and their gradients are averaged. All workers draw the same random numbers, so that
+they agree on every batch, and each takes its own share of it.
 """
 
 import hashlib
@@ -15,12 +15,12 @@ from common.cli import InputError
 
 
 class _ForKeras:
-    """What Keras 3 asks of strategies and TensorFlow's do not do (keras-team/keras#20585).
+    """Two means that Keras 3 asks for and TensorFlow can't give (keras-team/keras#20585).
 
-    Before an epoch it takes the mean of the replicas' first shares, to learn their shape;
-    after a step that of the replicas' metrics, for the progress bar. The first fails for
-    shares of different sizes, and both fail where there are several workers. The value of
-    this worker's first replica does for both. An epoch's metrics are sums over all replicas.
+    Before an epoch, that of the replicas' first shares, for their shape; after a step, that of
+    the replicas' metrics, for the progress bar. The first fails for shares of different sizes,
+    both with several workers. This worker's first replica stands in for both. An epoch's
+    metrics are sums over all replicas.
     """
 
     def reduce(self, reduce_op, value, axis):
@@ -38,12 +38,12 @@ class MultiWorkerMirroredStrategy(_ForKeras, tf.distribute.MultiWorkerMirroredSt
 
 
 def strategy(arguments, photos, validation_photos):
-    """The tf.distribute.Strategy in whose scope() the model is to be built and compiled.
+    """The tf.distribute.Strategy in whose scope() to build and compile the model.
 
-    Without --distribute, TensorFlow's default one, which changes nothing. To be called before
-    anything else is done with TensorFlow; waits for the other workers. Raises InputError for
-    a TF_CONFIG that can't be used, and where photos or batches can't be divided evenly: the mean
-    of the replicas' gradients would then not be the mean over the photos.
+    Without --distribute, TensorFlow's default one, which changes nothing. Call it before doing
+    anything else with TensorFlow; it waits for the other workers. Raises InputError for an
+    unusable TF_CONFIG, and if photos or batches can't be split evenly: the mean of the replicas'
+    gradients would then not be the mean over the photos.
     """
     if not getattr(arguments, "distribute", False):
         return tf.distribute.get_strategy()
@@ -63,7 +63,7 @@ def strategy(arguments, photos, validation_photos):
     ):
         if count % replicas:
             raise InputError(f"{what} can't be divided evenly between {replicas} replicas")
-    # TensorFlow fails where a replica gets no photo; unequal shares it adds up right.
+    # TensorFlow adds up unequal shares correctly, but fails if a replica gets no photo.
     last = validation_photos % arguments.batch_size
     if 0 < last < replicas:
         raise InputError(
@@ -81,29 +81,25 @@ def describe(strategy):
         "distributed": {
             "strategy": type(strategy).__name__,
             "replicas": strategy.num_replicas_in_sync,
-            "workers": workers(strategy),
+            "workers": _workers(strategy)[0],
         }
     }
 
 
-def workers(strategy):
-    """The number of processes that train together."""
-    resolver = strategy.cluster_resolver
-    return sum(map(len, resolver.cluster_spec().as_dict().values())) if resolver else 1
+def _workers(strategy):
+    """folders.workers(); without --distribute, TF_CONFIG does not matter."""
+    together = isinstance(strategy, MultiWorkerMirroredStrategy)
+    return folders.workers() if together else (1, True)
 
 
 def is_chief(strategy):
-    """Whether this is the worker that writes the files: the chief, else the first one."""
-    resolver = strategy.cluster_resolver
-    if not resolver:
-        return True
-    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
-    return (resolver.task_type, resolver.task_id) == (first, 0)
+    """Whether this worker writes the files, see folders.workers()."""
+    return _workers(strategy)[1]
 
 
 def all_equal(strategy, text):
     """Whether all workers call this with the same text; waits for them."""
-    if workers(strategy) == 1:
+    if _workers(strategy)[0] == 1:
         return True
     digest = int(hashlib.sha256(text.encode()).hexdigest()[:15], 16)
 

@@ -1,4 +1,4 @@
-"""Features that are stored with what they were made from, and batches of them."""
+"""Features stored together with what they depend on, and batches of them."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,7 @@ from tensorflow.keras.preprocessing.image import Iterator
 
 from common import files, made, runs
 
-
-# What features depend on, of what the record of a run says, beside the photos.
+# The fields of a run's record that features depend on, besides the photos.
 SOURCE = (
     *("class_indices", "image_size", "preprocessing", "precision"),
     *("vgg16_weights", "vgg16_sha256", "frozen_layers", "pooled_layers"),
@@ -17,13 +16,12 @@ SOURCE = (
 
 
 def save_bottleneck_features(base, generator, path, settings):
-    """Store base.predict() of the generator's photos, in order, unless `path` has it already.
+    """Store and return base.predict() of the generator's photos, unless `path` has it already.
 
     path: the .npy file, float32 of shape (photos, *base.output_shape[1:]).
-    settings: what the run's record says; of it, what the features depend on is stored beside
-        them in a .json file with the digest of the .npy file, so that neither a stale file nor
-        a mixed pair is used.
-    Returns the features.
+    settings: the run's record. What the features depend on is stored beside them in a .json
+        file with the digest of the .npy file, so that neither a stale file nor a mismatched
+        pair is used.
     """
     source = {name: settings[name] for name in SOURCE if name in settings}
     source["photos"] = settings["data"][Path(generator.directory).name]
@@ -37,9 +35,9 @@ def save_bottleneck_features(base, generator, path, settings):
 
 
 def store_features(path, features, source):
-    """Write a features' file and its source, see save_bottleneck_features()."""
+    """Write features and their source, see save_bottleneck_features()."""
     with files.replacing(path) as temporary, open(temporary, "wb") as file:
-        # as np.save() does it, which does not notice where the last 4 KiB find a full disk
+        # like np.save(), which does not notice when the disk has no room for the last 4 KiB
         header = np.lib.format.header_data_from_array_1_0(features)
         np.lib.format.write_array_header_1_0(file, header)
         file.write(np.ascontiguousarray(features).data)
@@ -47,7 +45,7 @@ def store_features(path, features, source):
 
 
 def read_source(path):
-    """What the features in `path` were made from, or None if they aren't there and whole."""
+    """What the features in `path` were made from; None if they are missing or damaged."""
     try:
         source = json.loads(path.with_suffix(".json").read_text())
         intact = source.pop("sha256") == files.sha256(path)
@@ -57,11 +55,10 @@ def read_source(path):
 
 
 class ArrayIterator(Iterator):
-    """Shuffled batches of arrays in memory, as flow_from_directory makes them of photos.
+    """Shuffled batches of arrays, like flow_from_directory's of photos.
 
-    Handing the arrays to fit() would do, but for a resumed training: fit()
-    shuffles them with a state that can't be saved, while an Iterator draws each
-    epoch's order from NumPy's generator, which runs.Run seeds anew each epoch.
+    fit() on the arrays could not be resumed: it shuffles them with a state that can't be saved.
+    An Iterator draws each epoch's order from NumPy's generator, which runs.Run seeds in each epoch.
     """
 
     def __init__(self, x, y, batch_size):

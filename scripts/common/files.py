@@ -1,4 +1,4 @@
-"""Files that are whole or absent, and photos that are what they claim to be."""
+"""Files that are written whole or not at all, and photos that can be decoded."""
 
 import contextlib
 import hashlib
@@ -12,47 +12,45 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from PIL import Image
-from tqdm import tqdm
 
+from common import cli
 from common.cli import InputError
-
 
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
 
-# Of the photos that Keras's flow_from_directory finds.
+# What Keras's flow_from_directory takes for photos.
 PHOTO_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
 
 
 def class_folders(folder):
-    """The subfolders that are classes, sorted by name; hidden ones are not."""
+    """The subfolders, sorted by name, without hidden ones."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
 
 
 def photos_below(folder, quiet=False):
-    """Paths of the photos in a folder and its subfolders, in the order of Keras.
+    """Paths of the photos in a folder and its subfolders, in Keras's order.
 
-    By their endings, in upper or lower case; others are skipped, and counted on standard error
-    unless `quiet`. Hidden files and folders are not looked at, links to folders not followed.
+    Files without a photo's ending (in upper or lower case) are skipped, and counted on standard
+    error unless `quiet`. Ignores hidden files and folders, and links to folders.
     """
     paths = []
     for parent, subfolders, names in os.walk(folder):
         subfolders[:] = [name for name in subfolders if name[0] != "."]  # where to go on
         paths += [(parent, name) for name in names if name[0] != "."]
-    paths = [Path(parent, name) for parent, name in sorted(paths)]
-    photos = [path for path in paths if path.name.lower().endswith(PHOTO_ENDINGS)]
-    if not quiet and (left_out := len(paths) - len(photos)):
+    photos = [Path(*path) for path in sorted(paths) if path[1].lower().endswith(PHOTO_ENDINGS)]
+    if not quiet and (skipped := len(paths) - len(photos)):
         endings = ", ".join(PHOTO_ENDINGS)
-        print(f"{folder}: {left_out} files left out that are not {endings}", file=sys.stderr)
+        print(f"{folder}: skipped {skipped} files that are not {endings}", file=sys.stderr)
     return photos
 
 
 @contextlib.contextmanager
 def replacing(path):
-    """Yield a temporary path beside `path`; on success it takes the place of `path`.
+    """Yield a temporary path beside `path`; on success, it replaces `path`.
 
-    Whatever stops the writer, `path` is then either the old file or the new
-    one, never a part. The temporary name keeps the ending, because Keras
-    insists on `.weights.h5`. Raises InputError if it can't be written.
+    Whatever stops the writer, `path` is then the whole old file or the whole new one. The
+    temporary name keeps the ending, because Keras insists on `.weights.h5`. Raises InputError
+    if the file can't be written.
     """
     path = Path(path)
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
@@ -74,14 +72,13 @@ def write_json(path, value):
 
 
 def make_writable_folder(folder):
-    """Create `folder` if need be and prove that it can be written to.
+    """Create `folder` if need be. Raises InputError if it can't be written to.
 
-    Raises InputError: better now than after fifty epochs.
+    Better now than after fifty epochs.
     """
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        tempfile.TemporaryFile(dir=folder).close()
     except OSError as error:
         raise InputError(
             f"{folder}: can't write there ({error.strerror}); "
@@ -133,34 +130,21 @@ def look_at(path, decode=_decode, number=0):
     return hashlib.sha256(content).hexdigest(), photo_problem(content, decode, number)
 
 
-def _leads_to_a_file(path):
-    return Path(path).is_symlink() and Path(path).is_file()
-
-
 def photo_digests(paths, decode=_decode):
     """SHA-256 of every photo's bytes, in the order of `paths`.
 
-    Every photo is decoded once, see photo_problem(), so that a broken one stops the run
-    here and not in the middle of an epoch. Raises InputError naming the broken ones; of
-    a link the photo it leads to, as it is that one which wants repair.
+    Decodes every photo once, see photo_problem(), so that a broken one stops the run here and
+    not in the middle of an epoch. Raises InputError naming the broken ones.
     """
-
     with ThreadPoolExecutor() as threads:
-        checked = list(
-            tqdm(
-                threads.map(look_at, paths, itertools.repeat(decode), range(len(paths))),
-                desc="Checking photos",
-                total=len(paths),
-                unit="photo",
-                leave=False,
-                disable=None,
-            )
-        )
-    broken = [
-        f"{os.path.realpath(path) if _leads_to_a_file(path) else path} ({problem})"
-        for path, (_, problem) in zip(paths, checked, strict=True)
-        if problem
-    ]
+        checked = threads.map(look_at, paths, itertools.repeat(decode), range(len(paths)))
+        checked = list(cli.progress(checked, "Checking photos", len(paths)))
+    broken = []
+    for path, (_, problem) in zip(paths, checked, strict=True):
+        if problem:
+            # Of a link, the photo it leads to: that one needs repair.
+            is_link = Path(path).is_symlink() and Path(path).is_file()
+            broken.append(f"{os.path.realpath(path) if is_link else path} ({problem})")
     if broken:
         more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
         raise InputError(

@@ -1,8 +1,8 @@
-"""Which pictures these are: digests of their bytes, fingerprints of what they show.
+"""Which pictures these are: digests of their bytes, and fingerprints of what they show.
 
-The fingerprint is pHash's, with 16 × 16 coefficients instead of 8 × 8: the signs of a grey,
-small picture's lowest frequencies, around their median. Encoded anew or scaled, a picture
-keeps nearly all of its 256 bits; two that have nothing in common share about half.
+The fingerprint is pHash with 16 × 16 coefficients instead of 8 × 8: whether each of the lowest
+frequencies of a small grey picture exceeds their median. A picture encoded again or scaled keeps
+nearly all of its 256 bits; unrelated pictures share about half.
 Source: Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions" (2010).
 
 The article's pictures are listed in data/manifest.sha256 and data/manifest.phash.
@@ -20,51 +20,45 @@ from PIL import Image
 from scipy.fft import dctn
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
-from common import files
+from common import cli, files
 
 MANIFEST = files.ROOT / "data" / "manifest.sha256"
 FINGERPRINTS = files.ROOT / "data" / "manifest.phash"
 
-SIDE, COEFFICIENTS = 32, 16  # pixels of the small picture; frequencies of each axis
-# Bits in which one picture's fingerprints may differ. Of the article's 2,800 photos, none
-# differs in more than 36 from itself at half to three halves of its size and JPEG quality 70
-# to 90, and no two different ones in fewer than 86.
+SIDE, COEFFICIENTS = 32, 16  # pixels of the small picture; frequencies per axis
+# Bits in which one picture's fingerprints may differ. Among the article's 2,800 photos, none
+# differs in more than 36 from itself at 0.5 to 1.5 times its size and JPEG quality 70 to 90, and
+# no two different ones in fewer than 86.
 ALIKE = 50
-PLAIN = 2  # grey levels: with a smaller standard deviation, noise would decide
+PLAIN = 2  # grey levels; with a smaller standard deviation, noise would decide
 ENOUGH = 0.99  # of the article's training photos; Microsoft's archive lacks one
 
 
 def fingerprint(content):
-    """A picture's, from its file's bytes: uint8 of shape (32,), 256 bits.
+    """The fingerprint of a picture file's bytes: uint8 of shape (32,), 256 bits.
 
-    None for one that can't be read, or of which there is too little to see.
+    None if the picture can't be read or has too little contrast.
     """
     try:
-        small = _small(content)
+        with Image.open(io.BytesIO(content)) as picture:
+            picture.draft("L", (2 * SIDE, 2 * SIDE))  # decodes a JPEG at a small size
+            if picture.mode.startswith("I;16"):  # convert() would make it white
+                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+            small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     except Exception:  # broken files make Pillow raise nearly anything
         return None
-    if np.std(small) < PLAIN:
+    brightness = np.asarray(small, float)
+    if np.std(brightness) < PLAIN:
         return None
-    waves = dctn(small, norm="ortho")[:COEFFICIENTS, :COEFFICIENTS]
+    waves = dctn(brightness, norm="ortho")[:COEFFICIENTS, :COEFFICIENTS]
     return np.packbits(waves > np.median(waves))
-
-
-def _small(content):
-    """The picture's brightness, 0..255, float of shape (32, 32)."""
-    with Image.open(io.BytesIO(content)) as picture:
-        picture.draft("L", (2 * SIDE, 2 * SIDE))  # a JPEG is then decoded in a small size
-        if picture.mode.startswith("I;16"):  # convert() would make it white
-            picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-        small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
-    return np.asarray(small, float)
 
 
 def fingerprints(paths, digests=None):
     """Each photo's fingerprint() as a list.
 
-    digests: SHA-256 of the photos' bytes, if they are known: the article's need not be read.
+    digests: SHA-256 of the photos' bytes, if known: the article's photos need not be read.
     """
     known = {digest: found for digest, found in read_manifest().values()} if digests else {}
 
@@ -76,19 +70,18 @@ def fingerprints(paths, digests=None):
 
     with ThreadPoolExecutor() as threads:
         found = threads.map(look, paths, digests or itertools.repeat(None))
-        progress = {"desc": "Comparing photos", "total": len(paths), "unit": "photo"}
-        return list(tqdm(found, **progress, leave=False, disable=None))
+        return list(cli.progress(found, "Comparing photos", len(paths)))
 
 
 def alike(some, others):
-    """Pairs of indices (of some, of others) that are the same picture, as an array (pairs, 2).
+    """Index pairs (of some, of others) of the same picture, as an array of shape (pairs, 2).
 
     some, others: lists of fingerprints; None is like no other.
     """
     (some, rows), (others, columns) = map(_signs, (some, others))
     pairs = [np.empty((0, 2), int)]
     for start in range(0, len(some), 1000):  # 1,000 × 20,000 products are 80 MB
-        agreement = some[start : start + 1000] @ others.T  # equal bits less different ones
+        agreement = some[start : start + 1000] @ others.T  # equal bits minus different ones
         found = np.argwhere(agreement >= COEFFICIENTS**2 - 2 * ALIKE)
         pairs.append(np.stack([rows[found[:, 0] + start], columns[found[:, 1]]], axis=1))
     return np.concatenate(pairs)
@@ -102,23 +95,22 @@ def _signs(prints):
 
 
 def groups(prints):
-    """The number of each photo's group, shape (photos,): one picture, directly or by others.
+    """Each photo's group number, shape (photos,). A group is one picture, also through others.
 
-    prints: as fingerprints() returns them.
+    prints: what fingerprints() returned.
     """
     rows, columns = alike(prints, prints).T
     same = coo_array((np.ones(len(rows)), (rows, columns)), shape=(len(prints),) * 2)
     return connected_components(same, directed=False)[1]
 
 
-def describe(photos):
-    """What a record says of the photos, and which ones are both trained and validated on.
+def describe_photos(photos):
+    """What a record says of the photos, and which validation photos show a training photo.
 
     photos: {"train": (names, paths, digests), "validation": ...}; names as in
-    data_set_digest(). Returns a dict and a list. The dict has for each split the number of
-    "photos" and their "sha256"; in "articles", if there are any, how many pictures of the
-    article's each has; and the number of "duplicates", if any: validation photos that show a
-    training photo's picture. The list has their names, with that of the training photo.
+    data_set_digest(). Returns a dict and a list of pairs of names (validation, training). The
+    dict has per split the number of "photos" and their "sha256"; "articles", the number of the
+    article's pictures per split, unless 0; and "duplicates", the length of the list, unless 0.
     """
     manifest = read_manifest()
     description, prints, counts = {}, {}, {}
@@ -126,12 +118,11 @@ def describe(photos):
         description[split] = {"photos": len(names), "sha256": data_set_digest(names, digests)}
         prints[split] = fingerprints(paths, digests)
         articles = photo_names(manifest, split)
-        wanted = [manifest[f"{split}/{name}"][1] for name in articles]
-        pairs = alike(prints[split], wanted)
+        pairs = alike(prints[split], [manifest[f"{split}/{name}"][1] for name in articles])
         same_class = [
             names[here].split("/")[0] == articles[there].split("/")[0] for here, there in pairs
         ]
-        # As many photos as show one of them, and no more than they show different ones.
+        # Neither copies of a photo nor photos like several of the article's count twice.
         counts[split] = min(len(np.unique(side)) for side in pairs[same_class].T)
     if any(counts.values()):
         description["articles"] = counts
@@ -143,19 +134,17 @@ def describe(photos):
 
 
 def are_the_articles(data, manifest):
-    """Whether what describe() said is of the article's pictures, of all that are validated on.
+    """Whether the photos that describe_photos() described are the article's.
 
-    Returns "exactly" for the very files, "encoded anew" for the same pictures in other files,
-    of which a few to train on may be missing, or None.
+    Returns "exactly" for the very files; "encoded anew" for the same pictures in other files,
+    of which a few training photos may be missing; else None.
     """
     photos = {split: data[split]["photos"] for split in ("train", "validation")}
     if all(data[split]["sha256"] == manifest_digest(manifest, split) for split in photos):
         return "exactly"
-    if data.get("articles") != photos:
-        return None
     train, validation = (len(photo_names(manifest, split)) for split in photos)
     whole = photos["validation"] == validation and photos["train"] >= ENOUGH * train
-    return "encoded anew" if whole else None
+    return "encoded anew" if whole and data.get("articles") == photos else None
 
 
 def data_set_digest(names, digests):
@@ -180,25 +169,25 @@ def read_manifest():
 
 
 def _listing(path):
-    """A file as sha256sum writes it: {path: hexadecimal number}."""
-    lines = path.read_text().splitlines()
-    return {name: number for number, name in (line.split("  ", 1) for line in lines)}
+    """{path: hexadecimal number} from a file in sha256sum's format."""
+    lines = (line.split("  ", 1) for line in path.read_text().splitlines())
+    return {name: number for number, name in lines}
 
 
 def photo_names(manifest, split):
-    """The photos of "train" or "validation", in the order in which Keras reads the folder."""
-    names = (Path(name).relative_to(split) for name in manifest if name.startswith(f"{split}/"))
-    return [name.as_posix() for name in sorted(names)]
+    """The names of the "train" or "validation" photos, in Keras's order."""
+    prefix = f"{split}/"
+    return sorted(name.removeprefix(prefix) for name in manifest if name.startswith(prefix))
 
 
 def manifest_digest(manifest, split):
-    """data_set_digest() of the manifest's photos of "train" or "validation"."""
+    """data_set_digest() of the manifest's "train" or "validation" photos."""
     names = photo_names(manifest, split)
     return data_set_digest(names, [manifest[f"{split}/{name}"][0] for name in names])
 
 
 def write_fingerprints(data):
-    """Write data/manifest.phash anew from the article's photos in the folder `data`."""
+    """Rewrite data/manifest.phash from the article's photos in the folder `data`."""
     lines = (
         f"{fingerprint((data / name).read_bytes()).tobytes().hex()}  {name}\n"
         for name in _listing(MANIFEST)

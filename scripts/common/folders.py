@@ -1,13 +1,12 @@
-"""Whose photos, and whose outputs: each data set has a folder of weights of its own.
+"""Where photos and outputs go: each data set has its own folder of weights.
 
-A data set is a folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone; the
-latter is divided here, by symbolic links.
+A data set is a folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone. The latter
+is split here, by symbolic links.
 """
 
 import collections
 import fcntl
 import hashlib
-import itertools
 import json
 import os
 import re
@@ -20,86 +19,77 @@ from common.cli import InputError
 
 DATA, WEIGHTS = files.ROOT / "data", files.ROOT / "weights"  # of the article's photos
 NOTE = "photos.txt"  # in a folder of weights: the path of the photos
-VGG16 = "vgg16.h5"  # there, too: a link to the file of VGG16's weights that was given last
+VGG16 = "vgg16.h5"  # in a folder of weights: a link to the VGG16 weights file used last
 
-VALIDATION_SHARE = 0.2  # of the photos of each class, where the folder does not say which
-SPLIT_SEED = 0  # not the run's, so that runs with other seeds are tested on the same photos
+VALIDATION_SHARE = 0.2  # of the photos per class, where the folder has no validation/
+SPLIT_SEED = 0  # not the run's, so that runs with other seeds are validated on the same photos
 
-# What TF_CONFIG looks like.
 TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
+NO_FOLDER = (
+    "no such folder; run `make data`, or give --data a folder "
+    "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
+)
 
 
-def settle(data, weights=None, distribute=False):
-    """The folder that holds train/CLASS/ and validation/CLASS/, and that of the weights.
+def photos_and_weights(data, weights=None, distribute=False):
+    """Choose the folder with train/CLASS/ and validation/CLASS/, and the folder of weights.
 
-    The first is `data`, or links to its photos; the second `weights`, or default_weights(). Raises
-    InputError where there are no photos, or where the weights are those of other photos. Of
-    several workers, only the chief claims the folder of the weights.
+    Returns `data`, or a folder of links to its photos, and `weights`, or default_weights().
+    Notes in the folder of weights which photos it belongs to. Of several workers, only the
+    chief does so. Raises InputError if there are no photos, or if the folder of weights belongs
+    to other photos.
     """
     if not data.is_dir():
-        raise InputError(
-            f"{data}: no such folder; run `make data`, or give --data a folder "
-            "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
-        )
+        raise InputError(f"{data}: {NO_FOLDER}")
     weights = weights or default_weights(data)
     if not distribute or workers()[1]:
-        claim(weights, data)
+        files.make_writable_folder(weights)
+        lock(weights)
+        if check_owner(weights, data) != data.resolve():
+            with files.replacing(weights / NOTE) as note:
+                note.write_text(f"{data.resolve()}\n", encoding="utf-8", errors="surrogateescape")
     if any((data / split).exists() for split in ("train", "validation")):
         return data, weights
-    if distribute:  # who reads the links would not wait for them
+    if distribute:  # the other workers would not wait for the links
         raise InputError(f"{data}: --distribute takes folders with train/ and validation/ only")
-    divide(data, weights / "split")
+    split_photos(data, weights / "split")
     return weights / "split", weights
 
 
 def workers():
-    """How many workers, the chief included, TF_CONFIG names, and whether this is the chief.
+    """The number of workers in TF_CONFIG, chief included, and whether this one is the chief.
 
-    The chief is the one that writes: the one of that name, else the first worker. Without
-    TF_CONFIG, (1, True). Raises InputError for a TF_CONFIG that can't be used.
+    The chief, which writes the files, is the task of that type, else the first worker.
+    Without TF_CONFIG, (1, True). Raises InputError for an unusable TF_CONFIG.
     """
     text = os.environ.get("TF_CONFIG")
     if text is None:
         return 1, True
     try:
-        cluster, task = (json.loads(text)[name] for name in ("cluster", "task"))
-        if cluster.keys() <= {"chief", "worker"} and task["index"] in range(
-            len(cluster[task["type"]])
-        ):
-            first = ("chief" if "chief" in cluster else "worker", 0)
-            count = sum(len(addresses) for addresses in cluster.values())
-            return count, (task["type"], task["index"]) == first
+        config = json.loads(text)
+        counts = {job: len(addresses) for job, addresses in config["cluster"].items()}
+        job, index = config["task"]["type"], config["task"]["index"]
+        if counts.keys() <= {"chief", "worker"} and index in range(counts[job]):
+            chief = ("chief" if "chief" in counts else "worker", 0)
+            return sum(counts.values()), (job, index) == chief
     except (ValueError, LookupError, TypeError, AttributeError):
         pass
     raise InputError(f"TF_CONFIG: expected {TF_CONFIG}, found {text}")
 
 
 def default_weights(data):
-    """The folder of weights for a data set: weights/, or weights/NAME for another than data/.
-
-    The Makefile does the same.
-    """
-    name = data.resolve().name
-    if data.resolve() == DATA:
+    """weights/ for data/, and weights/NAME for another data set."""
+    data = data.resolve()
+    if data == DATA:
         return WEIGHTS
-    return WEIGHTS / os.fsdecode(re.sub(rb"[^A-Za-z0-9._-]", b"_", os.fsencode(name)))
-
-
-def claim(weights, data):
-    """Note in the weights' folder whose outputs it has. Raises InputError if they are others'."""
-    files.make_writable_folder(weights)
-    lock(weights)
-    owner, data = check_owner(weights, data), data.resolve()
-    if owner != data:
-        with files.replacing(weights / NOTE) as temporary:
-            temporary.write_text(f"{data}\n", encoding="utf-8", errors="surrogateescape")
+    return WEIGHTS / os.fsdecode(re.sub(rb"[^A-Za-z0-9._-]", b"_", os.fsencode(data.name)))
 
 
 def check_owner(weights, data):
-    """The data folder whose outputs the weights' folder has, see owner().
+    """The data folder that a folder of weights belongs to, see owner().
 
-    Raises InputError if that is another than `data`. Where it is gone, moved perhaps, that is
-    only said, and its outputs may be replaced.
+    Raises InputError if it is not `data`. If it no longer exists, it was perhaps moved: assumes
+    that `data` is the same data set, and says so.
     """
     whose, data = owner(weights), data.resolve()
     if whose not in (None, data):
@@ -115,7 +105,7 @@ def check_owner(weights, data):
 
 
 def owner(weights):
-    """The data folder that the note in a weights' folder names; None if there is no note."""
+    """The data folder named in the note in a folder of weights; None if there is no note."""
     if weights.resolve() == WEIGHTS:
         return DATA
     try:
@@ -126,10 +116,10 @@ def owner(weights):
 
 
 def vgg16_weights(given, weights):
-    """VGG16's weights: those given, else the file given last, else "imagenet".
+    """VGG16's weights: those given, else the file used last, else "imagenet".
 
-    given: a file's path, "imagenet", "random", or None. weights: the folder of weights; a link in
-    weights/ counts for the data sets that have another one, too.
+    given: a file's path, "imagenet", "random", or None. weights: the folder of weights; other
+    data sets also use the file last used in weights/.
     """
     if given in ("imagenet", "random"):
         return given
@@ -140,7 +130,7 @@ def vgg16_weights(given, weights):
 
 
 def remember_vgg16(given, weights):
-    """Link to a file of VGG16's weights that has proved good, for the next time."""
+    """Link to a VGG16 weights file that has proved usable, for the next run."""
     file = vgg16_weights(given, weights)
     if file not in ("imagenet", "random"):
         temporary = weights / f".partial-{os.getpid()}-{VGG16}"
@@ -152,7 +142,7 @@ _locked = {}  # by this process: {path: open file}
 
 
 def lock(folder):
-    """Keep the folder for this process until its end; raises InputError if another has it."""
+    """Lock the folder until this process ends; raises InputError if another one holds it."""
     path = folder.resolve() / ".lock"
     if path in _locked:
         return
@@ -166,68 +156,46 @@ def lock(folder):
             "(make: WEIGHTS) another folder"
         ) from error
     _locked[path] = file
-    for partial in folder.glob(".partial-*"):  # what a killed run was writing
+    for partial in folder.glob(".partial-*"):  # left by a killed run
         if partial.is_dir() and not partial.is_symlink():
             shutil.rmtree(partial)
         else:
             partial.unlink()
 
 
-def divide(data, folder):
-    """Make `folder` a data folder of links to the photos in data/CLASS/, a fifth to validate on.
+def split_photos(data, folder):
+    """Make `folder` a data folder of links to the photos in data/CLASS/, a fifth for validation.
 
-    Photos of the same picture stay together. Otherwise their names alone decide, so that
-    photos added later move few others. An earlier division of the same photos stays. Raises
-    InputError for a class too small for it.
+    Photos of the same picture stay together. Otherwise their names alone decide, so that adding
+    photos moves few others. An earlier split of the same photos is kept. Raises InputError if
+    there are too few classes, or too few photos in one.
     """
-    from common import fingerprints  # not above: SciPy takes its time
+    from common import fingerprints  # not above: SciPy is slow to import
 
-    classes = files.class_folders(data)
-    if len(classes) < 2:
-        found = ", ".join(path.name for path in classes) or "none"
-        fetch = "; `make data` fetches the article's" if data.resolve() == DATA else ""
-        raise InputError(
-            f"{data}: neither train/ and validation/ in there nor at least two classes, that is "
-            f"two subfolders; found {found}{fetch}"
-        )
-    inside = {tuple(path.name for path in files.class_folders(folder)) for folder in classes}
-    if len(inside) == 1 and len(inside.pop()) > 1:
-        raise InputError(
-            f"{data}: {', '.join(path.name for path in classes)} hold the same folders, so they "
-            "are no classes; name them train and validation, or move their folders together"
-        )
-    photos = {}
-    for of_class in classes:
-        photos[of_class.name] = files.photos_below(of_class)
-        if len(photos[of_class.name]) < 2:
-            has = "one photo" if photos[of_class.name] else "no photos"
-            raise InputError(
-                f"{of_class}: {has}; to be divided into train and validation, a class needs two "
-                "or more"
-            )
-    paths = list(itertools.chain.from_iterable(photos.values()))
+    paths = _photos_to_split(data)
     names = [path.relative_to(data).as_posix() for path in paths]
     stats = [path.stat() if path.exists() else None for path in paths]
     seen = [[name, s and [s.st_size, s.st_mtime_ns]] for name, s in zip(names, stats, strict=True)]
-    note = folder / ".photos.json"  # of an earlier division
+    note = folder / ".photos.json"  # of an earlier split
     try:
         earlier = json.loads(note.read_text())
     except (OSError, ValueError):
         earlier = {}
-    if earlier.get("photos") == seen:
+    unchanged = earlier.get("photos") == seen
+    if unchanged:
         sides = earlier["sides"]
     else:
-        tested = _tested(data, names, fingerprints.groups(fingerprints.fingerprints(paths)))
-        sides = ["validation" if name in tested else "train" for name in names]
+        groups = fingerprints.groups(fingerprints.fingerprints(paths))
+        chosen = _validation_photos(data, names, groups)
+        sides = ["validation" if name in chosen else "train" for name in names]
     links = {
         folder / side / name: os.path.realpath(path)
         for side, name, path in zip(sides, names, paths, strict=True)
     }
     there = {path: os.path.realpath(path) for path in folder.glob("*/**/*") if path.is_symlink()}
-    if there == links and earlier.get("photos") == seen:
+    if unchanged and there == links:
         return
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
-    shutil.rmtree(partial, ignore_errors=True)
     for path, photo in links.items():
         link = partial / path.relative_to(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -237,45 +205,74 @@ def divide(data, folder):
     partial.rename(folder)
 
 
-def _tested(data, names, groups):
-    """The names to validate on: a fifth of each class, and whole groups of the same picture.
+def _photos_to_split(data):
+    classes = files.class_folders(data)
+    found = ", ".join(path.name for path in classes) or "none"
+    if len(classes) < 2:
+        fetch = "; `make data` fetches the article's" if data.resolve() == DATA else ""
+        raise InputError(
+            f"{data}: has neither train/ and validation/ nor at least two classes "
+            f"(subfolders); found {found}{fetch}"
+        )
+    inside = [[path.name for path in files.class_folders(folder)] for folder in classes]
+    if len(inside[0]) > 1 and all(names == inside[0] for names in inside):
+        raise InputError(
+            f"{data}: {found} hold the same subfolders, so they are not classes; rename them to "
+            "train and validation, or merge them"
+        )
+    paths = []
+    for of_class in classes:
+        photos = files.photos_below(of_class)
+        if len(photos) < 2:
+            raise InputError(
+                f"{of_class}: {'one photo' if photos else 'no photos'}; a class needs at least "
+                "two to be split into train and validation"
+            )
+        paths += photos
+    return paths
 
-    names: CLASS/photo. groups: each one's number. Warns of a class of one picture.
+
+def _validation_photos(data, names, groups):
+    """The names to validate on: a fifth per class, without splitting groups of one picture.
+
+    names: CLASS/photo. groups: each photo's group number. Warns if a whole class is one picture.
     """
-    members, count, room = {}, collections.Counter(), {}
+
+    def per_class(photos):
+        return collections.Counter(photo.split("/")[0] for photo in photos)
+
+    members = {}
     for name, group in sorted(zip(names, groups, strict=True)):
         members.setdefault(group, []).append(name)
-    for name in names:
-        count[name.split("/")[0]] += 1
-    for of_class, photos in count.items():
-        room[of_class] = max(1, round(VALIDATION_SHARE * photos))
-    tested, taken = set(), collections.Counter()
-    lots = sorted(members.values(), key=lambda group: _lot(group[0]))
-    for group in lots:
-        wanted = collections.Counter(name.split("/")[0] for name in group)
-        if all(taken[c] + wanted[c] <= room[c] for c in wanted):
-            tested.update(group)
-            taken += wanted
-    for of_class in sorted(room):  # where the groups are large: one that is too large, too
-        for group in lots:
-            wanted = collections.Counter(name.split("/")[0] for name in group)
-            fits = all(taken[c] + wanted[c] < count[c] for c in wanted)
-            few = taken[of_class] < room[of_class] / 2
-            if few and wanted[of_class] and fits and tested.isdisjoint(group):
-                tested.update(group)
-                taken += wanted
+    drawn = sorted(members.values(), key=lambda group: _draw(group[0]))
+    count, taken, chosen = per_class(names), collections.Counter(), set()
+    room = {c: max(1, round(VALIDATION_SHARE * photos)) for c, photos in count.items()}
+
+    def take(group, limit):
+        wanted = per_class(group)
+        if chosen.isdisjoint(group) and all(taken[c] + wanted[c] <= limit[c] for c in wanted):
+            chosen.update(group)
+            taken.update(wanted)
+
+    for group in drawn:
+        take(group, room)
+    all_but_one = {c: photos - 1 for c, photos in count.items()}
+    for of_class in sorted(room):
+        for group in drawn:  # where the groups are large, take one that exceeds the fifth
+            if taken[of_class] < room[of_class] / 2 and per_class(group)[of_class]:
+                take(group, all_but_one)
         if not taken[of_class]:
             print(
                 f"warning: {data / of_class}: its {count[of_class]} photos show nearly the same "
-                "picture; they are divided all the same, and inflate the result",
+                "picture; splitting them anyway, which inflates the result",
                 file=sys.stderr,
             )
-            of_it = sorted((name for name in names if name.split("/")[0] == of_class), key=_lot)
-            tested.update(of_it[: room[of_class]])
+            own = sorted((n for n in names if n.split("/")[0] == of_class), key=_draw)
+            chosen.update(own[: room[of_class]])
             taken[of_class] = room[of_class]
-    return tested
+    return chosen
 
 
-def _lot(name):
-    """What a photo draws, always the same: of each class, the lowest are to validate on."""
+def _draw(name):
+    """A photo's sort key, always the same; the first of each class are validated on."""
     return hashlib.sha256(f"{SPLIT_SEED} {name}".encode("utf-8", "surrogateescape")).digest()

@@ -1,4 +1,4 @@
-"""Where on a photo a network looked: class activation maps, for all models of the scripts.
+"""Class activation maps: which parts of a photo speak for a class, for all models here.
 
 Source: Selvaraju et al., "Grad-CAM: Visual Explanations from Deep Networks via
 Gradient-based Localization" (2017), arXiv 1610.02391.
@@ -15,15 +15,15 @@ from PIL import Image
 def split(network):
     """Two models: from pixels to the last convolution's maps, and from these to the scores.
 
-    The maps are those after the ReLU. The scores are what the last layer says before its
-    sigmoid or softmax, whose gradient vanishes where the network is sure. The second model's
-    weights are copies, so that the network itself stays as it is.
+    The maps are those after the ReLU; the scores, those before the sigmoid or softmax, whose
+    gradient vanishes where the network is sure. The second model is a copy, so that the network
+    itself is not changed.
     """
     is_convolution = [isinstance(layer, layers.Conv2D) for layer in network.layers]
     end = np.flatnonzero(is_convolution)[-1] + 1
     if isinstance(network.layers[end], layers.Activation):
         end += 1
-    if isinstance(network, keras.Sequential):  # whose layers' outputs belong to no graph of its
+    if isinstance(network, keras.Sequential):  # the layers' outputs may be of another graph
         maps = keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers[:end]])
         rest = keras.Sequential([keras.Input(maps.output_shape[1:]), *network.layers[end:]])
     else:
@@ -32,19 +32,19 @@ def split(network):
     scores = keras.models.clone_model(rest)
     scores.set_weights(rest.get_weights())
     layer = scores
-    while hasattr(layer, "layers"):  # the classifier on VGG16 is a model of its own
+    while hasattr(layer, "layers"):  # the classifier on VGG16 is a nested model
         layer = layer.layers[-1]
     layer.activation = keras.activations.linear
     return maps, scores
 
 
 def class_activation_map(maps, scores, pixels, number):
-    """Where on a photo is what speaks for the class of that number.
+    """Where on a photo the features are that speak for class `number`.
 
     maps, scores: what split() returned. pixels: float32 of shape (1, height, width, 3).
-    Returns float32 of shape (rows, columns) of the maps, in 0..1; all 0 if nothing speaks for
-    the class. A feature counts by its gradient's mean over all places: the map tells where
-    the features are that speak for the class, not what a dense layer makes of each place.
+    Returns float32 of the maps' shape (rows, columns), in 0..1; all 0 if nothing speaks for the
+    class. Each feature is weighted by the mean of its gradient over all places, so the map does
+    not show what a dense layer makes of each place.
     """
     features = maps(pixels, training=False)
     with tf.GradientTape() as tape:
@@ -60,7 +60,7 @@ def class_activation_map(maps, scores, pixels, number):
 
 
 def overlay(photo, heat):
-    """A map over its photo, red to yellow; where there is no heat, the photo stays as it is.
+    """The photo with its map on top, red to yellow; unchanged where the map is 0.
 
     photo: uint8 of shape (height, width, 3). heat: what class_activation_map() returned.
     Returns uint8 of the photo's shape.

@@ -8,22 +8,19 @@ from scipy.special import expit, logsumexp, softmax
 
 from common import recipes
 
-IMAGE_SIZE = (384, 384)  # height and width; larger still was not tried
-# What VGG16 was trained on; from photos of which every pixel counts, not the nearest ones.
+IMAGE_SIZE = (384, 384)  # height and width in pixels; larger ones were not tried
+# VGG16's own; bilinear, so that resizing uses every pixel of a photo.
 PREPROCESSING = {**recipes.PREPROCESSING, **recipes.IMAGENET, "interpolation": "bilinear"}
-
-# The layers whose feature maps are pooled, by their average and by their maximum.
 POOLED_LAYERS = ("block5_conv3",)
-
 GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
-RIDGE = 0.01  # what is added to the kernel matrix's diagonal; more means smoother
+RIDGE = 0.01  # added to the kernel matrix's diagonal; more is smoother
 
 
 def build_feature_model(base, pooled_layers):
-    """VGG16 up to one vector of length 1 a photo: its feature maps, pooled over all places.
+    """VGG16 up to one unit vector per photo: the layers' feature maps, globally pooled.
 
-    Each map's average and its maximum tell how much there is of what it looks for, and
-    whether there is any; all layers and both poolings count alike.
+    Each map's average says how much of its feature there is, its maximum whether there is any.
+    All layers and both poolings have the same weight.
     """
     pooled = []
     for name in pooled_layers:
@@ -44,13 +41,13 @@ def similarity(x, y, gamma):
 
 
 def kernel_ridge(features, labels, gamma, ridge):
-    """Kernel ridge regression of -1 for what a photo is not, and 1 for what it is.
+    """Kernel ridge regression on the targets -1 and 1.
 
     features: unit vectors, shape (photos, features). labels: 0 or 1, shape (photos,) for
     two classes, (photos, classes) for more.
-    Returns the photos' coefficients, and what the regression says to each photo if it is
-    left out; both of the shape of the labels. The latter is known without computing it anew for
-    each photo (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2006, 5.4.2).
+    Returns the coefficients and the leave-one-out predictions, both of the labels' shape. The
+    latter have a closed form (Rasmussen and Williams, Gaussian Processes for Machine Learning,
+    2006, 5.4.2).
     """
     targets = 2.0 * labels - 1
     matrix = similarity(features, features, gamma)
@@ -61,10 +58,10 @@ def kernel_ridge(features, labels, gamma, ridge):
 
 
 def platt_scaling(scores, labels):
-    """Slope and bias with which sigmoid(slope * score + bias) is the probability of class 1.
+    """The slope and bias for which sigmoid(slope * score + bias) is the probability of class 1.
 
-    Both, and the targets that keep off 0 and 1, are Platt's ("Probabilistic outputs for
-    support vector machines", 1999). scores: of photos left out when they were computed.
+    With Platt's targets, which stay off 0 and 1 ("Probabilistic outputs for support vector
+    machines", 1999). scores: leave-one-out predictions, shape (photos,), as labels.
     """
     positive, negative = np.sum(labels == 1), np.sum(labels == 0)
     targets = np.where(labels == 1, (positive + 1) / (positive + 2), 1 / (negative + 2))
@@ -81,10 +78,9 @@ def platt_scaling(scores, labels):
 
 
 def softmax_scaling(scores, labels):
-    """Slope and biases with which softmax(slope * scores + biases) are the probabilities.
+    """platt_scaling() for more classes: softmax(slope * scores + biases) are the probabilities.
 
-    Platt's scaling for more than two classes, with the same targets. scores, labels: shape
-    (photos, classes). Returns the slope, and the biases of shape (classes,).
+    scores, labels: shape (photos, classes). Returns the slope, and the biases, shape (classes,).
     """
     photos, classes = labels.sum(axis=0), labels.shape[1]
     targets = labels @ ((np.eye(classes) * photos + 1) / (photos + classes)[:, np.newaxis])
@@ -104,25 +100,28 @@ def softmax_scaling(scores, labels):
 def build_classifier(features, labels, gamma, ridge):
     """The kernel classifier as two dense layers: similarity to each training photo, weighted.
 
-    labels, gamma, ridge: see kernel_ridge().
+    features, labels, gamma, ridge: see kernel_ridge().
     """
     coefficients, left_out = kernel_ridge(features, labels, gamma, ridge)
-    slope, bias = (platt_scaling if labels.ndim == 1 else softmax_scaling)(left_out, labels)
+    if labels.ndim == 1:
+        activation, (slope, bias) = "sigmoid", platt_scaling(left_out, labels)
+    else:
+        activation, (slope, bias) = "softmax", softmax_scaling(left_out, labels)
     coefficients = coefficients.reshape(len(features), -1)
+    # exp(2 gamma (x·y - 1)) for every training photo y
+    similarities = layers.Dense(len(features), activation="exponential", dtype="float32")
+    answer = layers.Dense(coefficients.shape[1], activation=activation, dtype="float32")
     classifier = keras.Sequential()
     classifier.add(keras.Input(features.shape[1:]))
-    # exp(2 gamma (x·y - 1)) for every training photo y
-    classifier.add(layers.Dense(len(features), activation="exponential", dtype="float32"))
-    activation = "sigmoid" if labels.ndim == 1 else "softmax"
-    classifier.add(layers.Dense(coefficients.shape[1], activation=activation, dtype="float32"))
-    similarities, answer = classifier.layers
+    classifier.add(similarities)
+    classifier.add(answer)
     similarities.set_weights([2 * gamma * features.T, np.full(len(features), -2 * gamma)])
     answer.set_weights([slope * coefficients, np.atleast_1d(bias)])
     return classifier
 
 
 def measure(probabilities, labels):
-    """A classifier's {"accuracy": ..., "loss": cross-entropy}.
+    """{"accuracy": ..., "loss": cross-entropy} of predictions.
 
     probabilities: shape (photos, classes). labels: the classes' numbers, shape (photos,).
     """

@@ -1,4 +1,4 @@
-"""Model files: weights with all that it takes to use them, and what they answer for photos."""
+"""Model files, which hold everything needed to use the weights, and predictions for photos."""
 
 import io
 import json
@@ -12,26 +12,26 @@ from PIL import Image
 from common import files, images, made, recipes, records, transform, vgg16
 from common.cli import InputError
 
-BATCH_SIZE = 8  # photos that go through the network at once; more are not faster
+BATCH_SIZE = 8  # of predictions; larger is not faster
 
 
 def class_probabilities(answers):
-    """A model's answers, of one unit or as many as classes, as shape (photos, classes)."""
+    """A model's outputs, from one unit or one per class, as shape (photos, classes)."""
     return np.hstack([1 - answers, answers]) if answers.shape[1] == 1 else answers
 
 
 def save_model(model, path, record):
-    """Save weights with all that it takes to use them, as two texts in the same HDF5 file.
+    """Save weights, with everything needed to use them as two texts in the same HDF5 file.
 
     `about/architecture` is the model's to_json(), uncompiled; `about/record` is the run's record,
-    whose `class_indices`, `image_size` and `preprocessing` tell how to feed the model
-    and how to read its answer. They are data sets because attributes end at 64 KiB. The record
-    also goes to the runs beside the model, once the model is on the disk.
+    whose `class_indices`, `image_size` and `preprocessing` say how to feed the model and read
+    its output. They are data sets because attributes are limited to 64 KiB. Once the model is on
+    the disk, the record is also appended to the runs beside it.
     """
     memory = _in_memory(model)
     with h5py.File(memory, "r+") as file:
         architecture = json.loads(model.to_json())
-        architecture.pop("compile_config", None)  # of the training, which is over
+        architecture.pop("compile_config", None)  # only for training
         file["about/architecture"] = json.dumps(architecture)
         file["about/record"] = json.dumps(record)
     runs = path.parent / records.RUNS
@@ -48,18 +48,17 @@ def save_weights(model, path):
 
 
 def _in_memory(model):
+    """The weights file, before it is written.
+
+    On a full disk, HDF5 not only fails but crashes the process later, when the unfinished file
+    is released.
+    """
     memory = InMemory()
     model.save_weights(memory)
     return memory
 
 
 class InMemory(io.BytesIO):
-    """A weights file that is not on a disk yet.
-
-    Where a disk is full, HDF5 doesn't only fail but crashes the process later, when the file
-    that it could not finish is released. So a whole file is made here and then written.
-    """
-
     def __str__(self):
         return "memory.weights.h5"  # Keras insists on the ending
 
@@ -67,7 +66,7 @@ class InMemory(io.BytesIO):
 def read_record(path, remedy):
     """The record that save_model() stored with a model's weights.
 
-    remedy: what to do, for the InputError if there is no such file, or another one.
+    remedy: what to do, for the InputError if there is no such model.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file; {remedy}")
@@ -78,11 +77,10 @@ def read_record(path, remedy):
 
 
 def load(path, vgg16_weights=None):
-    """The model in `path`, from pixels to probabilities, and the record stored with it.
+    """The model in `path`, from pixels to probabilities, and its record.
 
-    vgg16_weights: as on the command line; only the classifier of bottleneck.py needs them.
-    Raises InputError if it is none of this repository's, or VGG16's weights are others than
-    those it was trained with.
+    vgg16_weights: as on the command line; only bottleneck.py's classifier needs them. Raises
+    InputError if it is not a model of this repository, or was trained with other VGG16 weights.
     """
     record = read_record(path, "name one that the scripts wrote")
     try:
@@ -95,39 +93,37 @@ def load(path, vgg16_weights=None):
             raise KeyError(", ".join(sorted(missing)))
         units, _ = images.output(len(record["class_indices"]))
         if model.output_shape[-1] != units:
-            raise ValueError(f"{model.output_shape[-1]} answers for {class_names(record)}")
+            raise ValueError(f"{model.output_shape[-1]} outputs for {class_names(record)}")
     # Broken files make h5py and Keras raise nearly anything.
     except Exception as error:
         reason = " ".join(str(error).split())
         raise InputError(f"{path}: not a whole model ({reason[:200]}); train it anew") from error
-    if record["experiment"] == "bottleneck":  # it takes VGG16's features; put it on top
+    if record["experiment"] == "bottleneck":  # only the classifier; put it on top of VGG16
         policy = keras.config.dtype_policy()
         keras.config.set_dtype_policy(records.precision(record))
-        base, _ = vgg16.load(vgg16_weights, path.parent, image_size, classifier=(path, record))
+        base, _ = vgg16.load(vgg16_weights, path.parent, image_size, (path, record), False)
         keras.config.set_dtype_policy(policy)
         model = keras.Model(base.input, model(base.output))
     return model, record
 
 
 def class_names(record):
-    """The names of a model's classes, in the order of its answers."""
+    """The names of a model's classes, in the order of its outputs."""
     return sorted(record["class_indices"], key=record["class_indices"].get)
 
 
 def predict(model, record, paths, batch_size=BATCH_SIZE):
-    """Yield for each photo its path, the classes' probabilities, and what is wrong with it.
+    """Yield each photo's path, class probabilities and problem, in the order of `paths`.
 
-    paths: of photos. Yields (path, float32 array of shape (classes,), None), or (path, None,
-    problem) if it can't be read, in the order of `paths`. While the network looks at a
-    batch, the next one is decoded.
+    Yields (path, float32 array of shape (classes,), None), or (path, None, problem) if the photo
+    can't be read. The next batch is decoded while the network runs on this one.
     """
     with ThreadPoolExecutor() as threads:
         coming = []
-        for start in range(0, len(paths) + batch_size, batch_size):  # once more for the last
-            here, coming = (
-                coming,
-                [(p, threads.submit(_read, p, record)) for p in paths[start : start + batch_size]],
-            )
+        for start in range(0, len(paths) + batch_size, batch_size):  # one more for the last batch
+            here = coming
+            batch = paths[start : start + batch_size]
+            coming = [(path, threads.submit(_read, path, record)) for path in batch]
             read = [(path, *future.result()) for path, future in here]
             pixels = [photo for _, photo, problem in read if problem is None]
             if pixels:
@@ -138,18 +134,16 @@ def predict(model, record, paths, batch_size=BATCH_SIZE):
 
 
 def decode(content, record):
-    """A photo from its file's bytes, as this record's model takes it: uint8, (height, width, 3)."""
-    preprocessing = {
-        name: record["preprocessing"][name]
-        for name in ("color_mode", "interpolation", "keep_aspect_ratio")
-    }
-    return transform.decode(content, tuple(record["image_size"]), **preprocessing)
+    """A photo from its file's bytes as the record's model needs it: uint8, (height, width, 3)."""
+    names = ("color_mode", "interpolation", "keep_aspect_ratio")
+    options = {name: record["preprocessing"][name] for name in names}
+    return transform.decode(content, tuple(record["image_size"]), **options)
 
 
 def show(content, record, longer_side):
     """The photo as the network sees it, but larger: uint8 of shape (height, width, 3).
 
-    In its own proportions, unless the network sees a part of it; not turned as EXIF says.
+    With the photo's aspect ratio, unless the network sees a crop; not rotated as EXIF says.
     longer_side: in pixels.
     """
     with Image.open(io.BytesIO(content)) as picture:
@@ -161,7 +155,7 @@ def show(content, record, longer_side):
 
 
 def _read(path, record):
-    """A photo's pixels, uint8, and None; or None and what is wrong."""
+    """A photo's pixels (uint8) and None, or None and its problem."""
     decoded = []
     _, problem = files.look_at(path, lambda _, content: decoded.append(decode(content, record)))
     return (None, problem) if problem else (decoded[0], None)

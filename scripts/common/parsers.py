@@ -85,7 +85,7 @@ def parse(parser, argv=None, experiment=None):
             help="train nothing; the exit status is 0 if runs.jsonl has such a run, else 1",
         )
     arguments = parser.parse_args(argv)
-    photos, weights = folders.settle(
+    photos, weights = folders.photos_and_weights(
         arguments.data, arguments.weights, getattr(arguments, "distribute", False)
     )
     if experiment and (arguments.unless or arguments.is_recorded):

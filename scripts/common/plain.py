@@ -1,14 +1,13 @@
-"""A plain port of the article's three scripts, to measure the others against.
+"""A plain port of the article's three scripts, the baseline for measuring the others.
 
-It is what one would write today from the article: Keras's own ImageDataGenerator, fit()
-and predict(), float32, the whole network for every photo in every epoch, in TensorFlow as
-it is. The augmentation is that of the recipe `constants`, which the others are measured with, so
-that both do the same to the photos.
+What one would write today from the article: Keras's own ImageDataGenerator, fit() and
+predict(), float32, the whole network for every photo in every epoch, TensorFlow's defaults. The
+augmentation is that of the recipe `constants`, with which the others are measured.
 """
 
 import os
 
-os.environ["KERAS_BACKEND"] = "tensorflow"  # and nothing else of what backend.py sets
+os.environ["KERAS_BACKEND"] = "tensorflow"  # the only setting shared with backend.py
 
 import keras
 import numpy as np
@@ -33,16 +32,12 @@ def training_datagen():
 def flow(datagen, folder, class_mode="binary", shuffle=True):
     """Batches of the photos in a folder."""
     return datagen.flow_from_directory(
-        folder,
-        target_size=IMAGE_SIZE,
-        batch_size=BATCH_SIZE,
-        class_mode=class_mode,
-        shuffle=shuffle,
+        folder, IMAGE_SIZE, batch_size=BATCH_SIZE, class_mode=class_mode, shuffle=shuffle
     )
 
 
 def small_convnet():
-    """The model of the article's first script, compiled."""
+    """The compiled model of the article's first script."""
     model = keras.Sequential(
         [
             keras.Input((*IMAGE_SIZE, 3)),
@@ -63,17 +58,11 @@ def small_convnet():
 
 
 def fine_tuned_vgg16(base):
-    """The model of the article's third script on VGG16's convolutional base, compiled."""
-    top_model = keras.Sequential(
-        [
-            keras.Input(base.output_shape[1:]),
-            layers.Flatten(),
-            layers.Dense(256, activation="relu"),
-            layers.Dropout(0.5),
-            layers.Dense(1, activation="sigmoid"),
-        ]
-    )
-    model = keras.Model(base.input, top_model(base.output))
+    """The compiled model of the article's third script, on VGG16's convolutional base."""
+    x = layers.Flatten()(base.output)
+    x = layers.Dense(256, activation="relu")(x)
+    x = layers.Dropout(0.5)(x)
+    model = keras.Model(base.input, layers.Dense(1, activation="sigmoid")(x))
     for layer in model.layers[:15]:
         layer.trainable = False
     optimizer = keras.optimizers.SGD(learning_rate=1e-4, momentum=0.9)
@@ -82,7 +71,7 @@ def fine_tuned_vgg16(base):
 
 
 def train(model, data, epochs):
-    """Fit on data/train with augmentation, validating on data/validation in each epoch."""
+    """Fit on data/train with augmentation, validating on data/validation after each epoch."""
     model.fit(
         flow(training_datagen(), data / "train"),
         validation_data=flow(ImageDataGenerator(rescale=1.0 / 255), data / "validation"),
@@ -92,6 +81,6 @@ def train(model, data, epochs):
 
 
 def save_features(base, folder, path):
-    """Store what the base makes of a folder's photos."""
+    """Store the base's features of a folder's photos."""
     datagen = ImageDataGenerator(rescale=1.0 / 255)
     np.save(path, base.predict(flow(datagen, folder, None, shuffle=False), verbose=2))

@@ -1,6 +1,6 @@
-"""The records of runs: what a line of a .jsonl file holds, and which runs are of one setting.
+"""Records of runs: the lines of a .jsonl file, and which runs have the same settings.
 
-All that reads or writes records goes through here.
+Everything that reads or writes records goes through here.
 """
 
 import fcntl
@@ -16,8 +16,7 @@ from common.cli import InputError
 RUNS = "runs.jsonl"  # in a folder of weights, and in results/
 EXPERIMENTS = {*recipes.ARTICLE, "best", "step", "features"}  # the last two are original.py's
 
-# What makes two runs the same setting, and what it means where a record, perhaps an old one,
-# does not say it.
+# The fields that make up a run's settings, and their values where a record lacks them.
 SETTING = {
     "experiment": None,  # scratch, bottleneck, finetune or best
     "recipe": None,  # see recipes.RECIPES; "best" for best
@@ -32,17 +31,17 @@ SETTING = {
     "vgg16_weights": None,  # imagenet, random or other
     "vgg16_sha256": None,
     "frozen_layers": None,  # of VGG16, in fine-tuning
-    "approaches": {},  # of the article's, to get to above 0.95
+    "approaches": {},  # those the article suggests for more than 0.95
     "pooled_layers": None,  # these three are best's
     "gamma": None,
     "ridge": None,
     "distributed": None,  # {"strategy", "replicas"}
 }
-# Whether two runs are of the same photos, and with a classifier of as many epochs, is looked up
-# in "data" and "top_model", and of "optimizer" only what Keras has always told; see setting().
+# setting() adds the photos from "data", the classifier's epochs from "top_model", and these of
+# "optimizer", which every version of Keras names.
 OPTIMIZER = ("name", "learning_rate", "momentum", "rho", "epsilon")
-# What else there may be: machines and versions of Keras round differently, as much as another
-# seed does, and are no settings.
+# Other fields. Machines and versions of Keras are not settings: they round differently, with as
+# much effect as another seed.
 REST = {
     *("run", "seed", "started", "finished", "commit", "versions", "hardware"),
     *("data", "optimizer", "model_sha256", "top_model", "made_with"),
@@ -55,9 +54,9 @@ REST = {
 
 
 def read(path):
-    """The records of a file, as a list of dicts in its order; none if there is no such file.
+    """The records in a file, as a list of dicts in its order; empty if there is no such file.
 
-    Raises InputError for a line that is no record, see problem().
+    Raises InputError for a line that is not a record, see problem().
     """
     if not Path(path).exists():
         return []
@@ -74,7 +73,7 @@ def read(path):
 
 
 def problem(record):
-    """What keeps a record from being one, or None. May raise what odd values make Python raise."""
+    """Why this is not a record, or None. Values of a wrong type may raise any error."""
     unknown = record.keys() - SETTING.keys() - REST
     if unknown:
         return f"unknown fields {', '.join(sorted(unknown))}, of another version perhaps"
@@ -97,7 +96,7 @@ def problem(record):
 
 
 def append(path, record):
-    """Add one line to a file of records, whole or not at all, also beside another writer.
+    """Add a record to a file, whole or not at all, even while another process does so.
 
     Raises InputError if it can't be written.
     """
@@ -106,7 +105,7 @@ def append(path, record):
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
         end = file.seek(0, os.SEEK_END)
         if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
-            line = b"\n" + line  # an editor's last line may have none
+            line = b"\n" + line  # an editor may have left the last line without one
         try:
             while line:  # a full disk takes the first bytes and refuses the rest
                 line = line[file.write(line) :]
@@ -117,11 +116,11 @@ def append(path, record):
 
 
 def photos(record):
-    """Whose photos: "exactly" the article's, those "encoded anew", else their digests."""
+    """ "exactly" for the article's files, "encoded anew" for its pictures, else their digests."""
     return _photos(json.dumps(record["data"], sort_keys=True))
 
 
-@functools.cache  # few data sets, and a look at the manifest's 2,800 lines for each
+@functools.cache  # there are few data sets, and each takes a pass over the manifest's 2,800 lines
 def _photos(data):
     data = json.loads(data)
     digests = tuple(data[split]["sha256"] for split in ("train", "validation"))
@@ -129,16 +128,16 @@ def _photos(data):
 
 
 def are_the_articles(record):
-    """Whether a run was on the article's pictures, encoded anew or not."""
+    """Whether a run used the article's pictures, encoded anew or not."""
     return isinstance(photos(record), str)
 
 
 def setting(record, but=()):
-    """All that makes two runs the same but for their seeds, and for what is named, as JSON text."""
+    """A run's settings without its seed as JSON text; those named in `but` are set to null."""
     values = {name: record.get(name, default) for name, default in SETTING.items()}
     optimizer = record.get("optimizer") or {}
     values["optimizer"] = {name: optimizer.get(name) for name in OPTIMIZER}
-    if optimizer:  # a process's second one is called rm_sprop_1
+    if optimizer:  # a process's second one is named rm_sprop_1
         values["optimizer"]["name"] = re.sub(r"_\d+$", "", optimizer["name"])
     values["photos"] = photos(record)
     values["classifier_epochs"] = classifier_epochs(record)
@@ -146,10 +145,10 @@ def setting(record, but=()):
 
 
 def group(records):
-    """Lists of runs that differ in nothing but their seeds, each sorted by seed.
+    """Lists of runs that differ only in their seeds, sorted by seed.
 
-    Of several runs with the same seed the first counts: they are the same run again, and
-    would make the spread look smaller than it is.
+    Of several runs with the same seed, only the first counts: repetitions would make the spread
+    look smaller than it is.
     """
     groups = {}
     for record in records:
@@ -158,23 +157,23 @@ def group(records):
 
 
 def difference(some, other):
-    """The names of what two runs' settings differ in, for a message."""
+    """The names of the settings in which two runs differ, for a message."""
     some, other = json.loads(setting(some)), json.loads(setting(other))
     return ", ".join(name for name in some if some[name] != other[name])
 
 
 def precision(record):
-    """The Keras dtype policy of a run."""
+    """A run's Keras dtype policy."""
     return record.get("precision", SETTING["precision"])
 
 
 def fed_as_trained(record):
-    """Whether VGG16 was fed with what it was trained on, not with the article's RGB × 1/255."""
+    """Whether VGG16's input was as in its own training, not the article's RGB × 1/255."""
     return "mode" in record.get("preprocessing", {})
 
 
 def approaches(record):
-    """The article's approaches to get to above 0.95 that a fine-tuning took, as texts."""
+    """Which of the article's suggestions for more than 0.95 a fine-tuning used, as texts."""
     return [
         name.replace("_", " ") + ("" if value is True else f" {value:g}")
         for name, value in record.get("approaches", {}).items()
@@ -182,5 +181,5 @@ def approaches(record):
 
 
 def classifier_epochs(record):
-    """How many epochs the classifier had that a fine-tuning started from; else None."""
+    """The epochs of the classifier that a fine-tuning started from; else None."""
     return record.get("top_model", {}).get("epochs")

@@ -85,25 +85,21 @@ def describe(experiment, arguments, weights, train_generator, validation_generat
     }
 
 
-def describe_model(model):
-    """What a record says of the model that is trained."""
-    return {
+def begin(settings, model):
+    """A run that begins now: its settings with the model's, a name for all such runs, its state.
+
+    Other code is not another setting: an interrupted run resumes, and names both commits.
+    """
+    settings = settings | {
         "optimizer": model.optimizer.get_config() if model.compiled else None,
         "model_sha256": hashlib.sha256(model.to_json().encode()).hexdigest(),
     }
-
-
-def begin(settings):
-    """A name for all runs of these settings, and what a record says of one that begins now.
-
-    Other code is no other setting: an interrupted run goes on, and names both commits.
-    """
     decisive = {name: value for name, value in settings.items() if name != "made_with"}
     text = json.dumps([decisive, made.versions()], sort_keys=True)
     name = f"{settings['experiment']}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
     run = f"{name}-{os.urandom(4).hex()}"
     state = {"run": run, "started": STARTED, "commit": commit()}
-    return name, state | {"seconds_per_epoch": [], "history": {}}
+    return settings, name, state | {"seconds_per_epoch": [], "history": {}}
 
 
 class Run(keras.callbacks.Callback):
@@ -148,8 +144,7 @@ class Run(keras.callbacks.Callback):
         """
         self.set_model(model)
         self.train_generator = train_generator
-        self.settings |= describe_model(model)
-        name, self.state = begin(self.settings)
+        self.settings, name, self.state = begin(self.settings, model)
         self.checkpoint = self.weights_folder / "checkpoints" / name
         machine = hardware()
         devices = ", ".join(machine["gpus"]) or "no GPU found"

@@ -49,9 +49,9 @@ LAST_FEW = 5  # epochs, whose mean is steadier than the last one
 # Cells.
 
 
-def accuracies(runs, epochs=0):
-    """Of each run the accuracy after so many epochs; after its last one for 0."""
-    return [run["history"]["val_accuracy"][epochs - 1] for run in runs]
+def accuracies(runs):
+    """Of each run the accuracy after its last epoch."""
+    return [run["val_accuracy"] for run in runs]
 
 
 def mean_of_last(runs, epochs, metric="val_accuracy"):
@@ -276,7 +276,7 @@ def headline(articles, original):
     rows = [("experiment", "article 2016", "Keras 1.0.4", "here", "difference", "95 %", "minutes")]
     places = {}  # in order
     for experiment, recipes in articles.items():
-        runs, there = of_2016(recipes), accuracies_then(original.get(experiment, []))
+        runs, there = of_2016(recipes), accuracies(original.get(experiment, []))
         if not runs:
             continue
         here = accuracies(runs)
@@ -286,11 +286,6 @@ def headline(articles, original):
         rows.append((*named, apart, allowed(runs), f"{minutes:.0f}"))
         places |= {f"{place(run)}, in {in_words(precision(run))}": None for run in runs}
     return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
-
-
-def accuracies_then(runs):
-    """Of each run of original.py the accuracy after its last epoch."""
-    return [run["val_accuracy"] for run in runs]
 
 
 def beside_the_original(articles, original):
@@ -526,7 +521,8 @@ def beside_published(own, published):
         first, epochs, name = group[0], group[0]["epochs"], label(group)
         if first["experiment"] in ARTICLE and epochs != EPOCHS:
             name += f", {epochs} epoch{'s' * (epochs != 1)}"
-        values = accuracies(_same_setting(first, there), epochs)
+        compared = _same_setting(first, there)
+        values = [run["history"]["val_accuracy"][epochs - 1] for run in compared]
         mine = accuracies(group)
         told = (with_count(values), with_count(mine), verdict(mine, values))
         rows.append((name, article(first["experiment"]), *told))

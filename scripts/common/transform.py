@@ -1,11 +1,6 @@
-"""Keras's ImageDataGenerator with the same result bit for bit, several times as fast.
-
-flow_from_directory decodes each photo once and keeps it; the affine transform computes once
-which pixel goes where and moves all channels together.
-"""
+"""Keras's ImageDataGenerator with bit-identical results, several times as fast."""
 
 import functools
-import inspect
 import io
 import itertools
 from pathlib import Path
@@ -18,13 +13,19 @@ from tensorflow.keras.preprocessing import image as keras_image
 from common import files
 
 # Bytes of decoded photos that a generator keeps: 15,900 photos of 150×150 pixels, more than
-# the article needs. The photos beyond are decoded anew in each epoch. Those without labels
-# are looked at once, after the check, and get a quarter of it.
+# the article needs. Any others are decoded in each epoch. Generators without labels get a
+# quarter of it, since their photos are read only once after the check.
 PHOTO_CACHE = 2**30
+
+# The options of flow_from_directory that are implemented here.
+FLOW_OPTIONS = {
+    *("target_size", "color_mode", "classes", "class_mode", "batch_size", "shuffle", "seed"),
+    *("interpolation", "keep_aspect_ratio"),
+}
 
 
 class ImageDataGenerator(keras_image.ImageDataGenerator):
-    """Keras's, with the same result bit for bit in less time.
+    """Keras's, with bit-identical results in less time.
 
     Keras decodes every photo in every epoch and calls SciPy for each channel. Here
     flow_from_directory keeps the decoded photos, and the affine transform computes once
@@ -32,16 +33,10 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
 
     first_axis: "columns" as in today's Keras, or "rows" as in 2016. centre: what is added to
     half the size, -0.5 as today or 0.5 as in 2016. See recipes.CHANGES.
-    The other options are Keras's. Done here are float32, channels_last, fill_mode "nearest",
-    interpolation_order 0 and 1, no channel shifts, no brightness and nothing samplewise, and of
-    flow_from_directory OPTIONS, RGB, and binary, categorical or no labels. All else is left
-    to Keras, which does not know the ways of 2016: with these, it raises ValueError.
+    The other options are Keras's. Where __init__() and flow_from_directory() find some that are
+    not implemented here, all is left to Keras, or ValueError raised with first_axis or centre,
+    which Keras does not know.
     """
-
-    OPTIONS = frozenset(inspect.signature(keras_image.DirectoryIterator.__init__).parameters) - {
-        *("data_format", "save_to_dir", "save_prefix", "save_format", "follow_links"),
-        *("subset", "dtype"),
-    }
 
     def __init__(self, *, first_axis="columns", centre=-0.5, **options):
         super().__init__(**options)
@@ -67,8 +62,8 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
     def get_random_transform(self, img_shape, seed=None):
         """Keras's parameters of a random transform, drawn from NumPy's global generator.
 
-        With the axes or the centre of 2016 as Keras 1.0.4 drew them: in the same order, but
-        no number for a flip that is off.
+        With the axes or the centre of 2016, drawn as in Keras 1.0.4: in the same order, but
+        without a number for a flip that is off.
         """
         if not self.is_of_2016:
             return super().get_random_transform(img_shape, seed)
@@ -84,16 +79,17 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
             "tx": within(self.height_shift_range) * img_shape[0],
             "ty": within(self.width_shift_range) * img_shape[1],
             "shear": within(self.shear_range),
-            **dict(zip(("zx", "zy"), np.random.uniform(low, high, 2), strict=True)),
+            "zx": np.random.uniform(low, high),
+            "zy": np.random.uniform(low, high),
             "flip_horizontal": bool(self.horizontal_flip and np.random.random() < 0.5),
             "flip_vertical": bool(self.vertical_flip and np.random.random() < 0.5),
         }
 
     def flow_from_directory(self, directory, **options):
-        """Keras's batches of the photos in `directory`; the options are Keras's, too."""
+        """Keras's batches of the photos in `directory`, with Keras's options."""
         if (
             self.is_fast
-            and options.keys() <= self.OPTIONS
+            and options.keys() <= FLOW_OPTIONS
             and options.get("color_mode", "rgb") == "rgb"
             and options.get("class_mode", "categorical") in ("binary", "categorical", None)
         ):
@@ -104,8 +100,8 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
     def apply_transform(self, x, transform_parameters):
         """Transform a photo of shape (height, width, channels) as Keras does.
 
-        transform_parameters: what get_random_transform() returned. Returns an array of the
-        same shape; of the same type for interpolation order 0, else float32.
+        transform_parameters: what get_random_transform() returned. Returns the same shape, and
+        the same dtype for interpolation order 0, else float32.
         """
         if not self.is_fast:
             return super().apply_transform(x, transform_parameters)
@@ -121,10 +117,9 @@ class ImageDataGenerator(keras_image.ImageDataGenerator):
 
 
 def _affine_transform(shape, parameters, first_axis, centre):
-    """Where a transformed photo's pixels come from: (row, column) @ matrix.T + offset.
+    """Where a transformed photo's pixels come from: matrix @ (row, column) + offset.
 
-    The matrix and the offset are computed as keras.preprocessing does, and did in 2016, in
-    the same order, for the same last bit.
+    Computed in the order of keras.preprocessing, today's and that of 2016, for the same last bit.
     """
     theta, shear = (np.deg2rad(parameters.get(name, 0)) for name in ("theta", "shear"))
     rotation = [[np.cos(theta), -np.sin(theta), 0], [np.sin(theta), np.cos(theta), 0], [0, 0, 1]]
@@ -132,31 +127,29 @@ def _affine_transform(shape, parameters, first_axis, centre):
     shear = [[1, -np.sin(shear), 0], [0, np.cos(shear), 0], [0, 0, 1]]
     zoom = [[parameters.get("zx", 1), 0, 0], [0, parameters.get("zy", 1), 0], [0, 0, 1]]
     x, y = shape[0] / 2 + centre, shape[1] / 2 + centre  # as Keras names them
+    to_centre, back = [[1, 0, x], [0, 1, y], [0, 0, 1]], [[1, 0, -x], [0, 1, -y], [0, 0, 1]]
     matrix = np.dot(np.dot(np.dot(rotation, shift), shear), zoom)
-    matrix = np.dot(
-        np.dot([[1, 0, x], [0, 1, y], [0, 0, 1]], matrix), [[1, 0, -x], [0, 1, -y], [0, 0, 1]]
-    )
+    matrix = np.dot(np.dot(to_centre, matrix), back)
     if first_axis == "columns":
         matrix = matrix[[1, 0, 2]][:, [1, 0, 2]]
     return matrix[:2, :2], matrix[:2, 2]
 
 
 def _resample(photo, matrix, offset, flips, order):
-    """Take each pixel from where it comes from, or interpolate between the four around there.
+    """scipy.ndimage.affine_transform(mode="nearest") of all channels, and then the flips.
 
-    Instead of scipy.ndimage.affine_transform(mode="nearest") for each channel, and then
-    flips: whether to turn it (upside down, left to right).
+    flips: whether to flip (vertically, horizontally). order: 0 takes the nearest pixel, 1
+    interpolates between the four around.
     """
     height, width, channels = photo.shape
-    upside_down, left_to_right = flips
-    row = np.arange(height)[:: -1 if upside_down else 1, None]
-    column = np.arange(width)[:: -1 if left_to_right else 1]
+    row_step, column_step = (-1 if flip else 1 for flip in flips)
+    row, column = np.arange(height)[::row_step, None], np.arange(width)[::column_step]
     origins = []
     for axis, size in enumerate((height, width)):
         # In SciPy's order, for the same last bit.
         origin = np.add(offset[axis] + matrix[axis, 0] * row, matrix[axis, 1] * column)
         if order == 0:
-            # In place, since fresh memory costs more than the sums do.
+            # In place, since allocating memory costs more than the sums.
             np.clip(origin, 0, size - 1, out=origin)
             origin += 0.5
             origin = origin.astype(np.int32)
@@ -167,7 +160,7 @@ def _resample(photo, matrix, offset, flips, order):
         rows *= width
         rows += columns
         return pixels.take(rows, axis=0)
-    # Beyond the edge it is the pixels that are the edge's; the place between them stays.
+    # Beyond the edge, the pixels are the edge's, but the place between them still counts.
     upper, left = np.floor(rows), np.floor(columns)
     top, start = (1 - (rows - upper))[..., None], (1 - (columns - left))[..., None]
     bottom, end = 1 - top, 1 - start
@@ -184,20 +177,18 @@ def _resample(photo, matrix, offset, flips, order):
 def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
     """A photo from its file's bytes: uint8 of shape (height, width, 3).
 
-    As Keras does it: of pictures that move, the first one; without transparency, and without
-    the turn that a camera notes in EXIF. But grey in 16 bits, which Pillow would cut off at
-    255 and so make white, keeps its upper 8 bits. Raises what Pillow raises, and ValueError
-    for pictures whose numbers have no known range.
+    As Keras does it: the first frame of an animation; without transparency; not rotated as EXIF
+    says. But 16-bit grey keeps its upper 8 bits, where Pillow would clip it to white. Raises
+    what Pillow raises, and ValueError for pixels of unknown range.
 
     interpolation: "nearest-2016" for the nearest neighbour of Pillow 3.2, else Keras's.
     """
     with Image.open(io.BytesIO(content)) as picture:
         if picture.mode in ("I", "F"):
-            raise ValueError("32 bits a pixel, of which the range is not known")
+            raise ValueError("32 bits per pixel, whose range is unknown")
         if picture.mode.startswith("I;16"):
-            upper = (np.asarray(picture) >> 8).astype(np.uint8)
             file = io.BytesIO()
-            Image.fromarray(upper).save(file, "PNG")
+            Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).save(file, "PNG")
             content = file.getvalue()
     if interpolation == "nearest-2016":
         picture = np.asarray(keras_image.load_img(io.BytesIO(content), color_mode=color_mode))
@@ -214,16 +205,16 @@ def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
 
 
 def _places_of_2016(size, target):
-    """Which of `size` pixels Pillow 3.2 takes for each of `target`: a sum, cut off."""
-    places = np.cumsum(np.full(target, size / target))  # one by one, for the same last bit
-    return np.concatenate(([0], places[:-1])).astype(int)
+    """Which of `size` pixels Pillow 3.2 takes for each of `target`: a running sum, truncated."""
+    steps = np.full(target, size / target)
+    steps[0] = 0
+    return np.cumsum(steps).astype(int)  # not a product, for the same last bit
 
 
 class PhotoIterator(keras_image.DirectoryIterator):
-    """What flow_from_directory returns: Keras's, but it keeps PHOTO_CACHE bytes of photos.
+    """Keras's, but it keeps PHOTO_CACHE bytes of decoded and resized photos, as uint8.
 
-    They are kept decoded and resized, as uint8. Hidden files and folders, thumbnails for
-    example, are no photos: see files.photos_below().
+    Hidden files and folders, such as thumbnails, are ignored: see files.photos_below().
     """
 
     def __init__(self, directory, image_data_generator, **options):
@@ -240,14 +231,14 @@ class PhotoIterator(keras_image.DirectoryIterator):
         self.is_cached = np.zeros(count, bool)
 
     def digests(self):
-        """SHA-256 of every photo's bytes, in order; decodes them all, and so fills the cache.
+        """SHA-256 of every photo's bytes, in order; decoding them fills the cache.
 
         Raises InputError for unreadable photos.
         """
         return files.photo_digests(self.filepaths, self._decode)
 
     def photo(self, index):
-        """The decoded photo of that number: uint8 of shape (height, width, 3)."""
+        """The decoded photo number `index`: uint8 of shape (height, width, 3)."""
         if index < len(self.cache) and self.is_cached[index]:
             photo = self.cache[index]
             photo.flags.writeable = False  # this view's; the cache stays as it is
@@ -280,7 +271,7 @@ class PhotoIterator(keras_image.DirectoryIterator):
 
     @functools.cached_property
     def targets(self):
-        """What the network is to answer, float32: 0 or 1, or a row of 0s and a 1 a photo.
+        """The labels as float32: 0 or 1, or one-hot rows.
 
         Without a class_mode, 0 or 1 for two classes.
         """

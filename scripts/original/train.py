@@ -9,10 +9,11 @@
 
 DATA holds train/CLASS/ and validation/CLASS/. FEATURES is a folder with
 bottleneck_features_{train,validation}.npy, float32 of shape (photos, 4, 4, 512), cats first.
-VGG16 is an .npz of the base's 26 tensors. "step" times fine-tuning's gradient step, "features"
-compares some photos' with FEATURES. Prints and appends to OUTPUT one JSON object; after each
-epoch on photos, OUTPUT.checkpoint has what it takes to resume (dropout's random numbers then
-begin anew). scripts/original.py, for today's Python, sets up what it needs and starts it.
+VGG16 is an .npz of the base's 26 tensors. "step" times fine-tuning's gradient step; "features"
+compares some photos' features with FEATURES. Writes one JSON object to OUTPUT, complete or not
+at all. After each epoch on photos, OUTPUT.checkpoint has all it takes to resume (except the
+state of dropout's random numbers). scripts/original.py, for today's Python, sets up what this
+needs and starts it.
 """
 
 from __future__ import print_function
@@ -27,8 +28,7 @@ os.environ["KERAS_BACKEND"] = "theano"
 
 import numpy as np
 from keras import backend as K
-from keras.layers import Activation, Convolution2D, Dense, Dropout, Flatten, MaxPooling2D
-from keras.layers import ZeroPadding2D
+from keras.layers import Convolution2D, Dense, Dropout, Flatten, MaxPooling2D, ZeroPadding2D
 from keras.models import Sequential
 from keras.optimizers import SGD
 from keras.preprocessing.image import ImageDataGenerator, img_to_array, load_img
@@ -38,49 +38,21 @@ SIZE = 150
 TOP_EPOCHS = 50  # of the classifier that fine-tuning starts from
 
 
-def scratch_model():
-    model = Sequential()
-    model.add(Convolution2D(32, 3, 3, input_shape=(3, SIZE, SIZE)))
-    model.add(Activation("relu"))
-    model.add(MaxPooling2D(pool_size=(2, 2)))
-
-    model.add(Convolution2D(32, 3, 3))
-    model.add(Activation("relu"))
-    model.add(MaxPooling2D(pool_size=(2, 2)))
-
-    model.add(Convolution2D(64, 3, 3))
-    model.add(Activation("relu"))
-    model.add(MaxPooling2D(pool_size=(2, 2)))
-
-    model.add(Flatten())
-    model.add(Dense(64))
-    model.add(Activation("relu"))
-    model.add(Dropout(0.5))
-    model.add(Dense(1))
-    model.add(Activation("sigmoid"))
-    model.compile(loss="binary_crossentropy", optimizer="rmsprop", metrics=["accuracy"])
-    return model
-
-
 def batches(data, split, augmented):
     folder = os.path.join(data, split)
-    if augmented:
-        datagen = ImageDataGenerator(
-            rescale=1.0 / 255, shear_range=0.2, zoom_range=0.2, horizontal_flip=True
-        )
-    else:
-        datagen = ImageDataGenerator(rescale=1.0 / 255)
+    augmentation = {"shear_range": 0.2, "zoom_range": 0.2, "horizontal_flip": True}
+    datagen = ImageDataGenerator(rescale=1.0 / 255, **(augmentation if augmented else {}))
     return datagen.flow_from_directory(
         folder,
         target_size=(SIZE, SIZE),
-        # Unnamed, they come in the file system's order, and dogs could be 0.
+        # By default they come in the file system's order, and dogs could be 0.
         classes=sorted(os.listdir(folder)),
         batch_size=BATCH_SIZE,
         class_mode="binary",
     )
 
 
-def by_epoch(model, data, output, seed, epochs):
+def train_by_epoch(model, data, output, seed, epochs):
     """Train on augmented photos, resumably. Returns the history and each epoch's seconds."""
     history, seconds = {}, []
     checkpoint = output + ".checkpoint"
@@ -117,7 +89,21 @@ def by_epoch(model, data, output, seed, epochs):
 
 def scratch(data, output, seed, epochs):
     np.random.seed(seed)
-    return by_epoch(scratch_model(), data, output, seed, epochs)
+    layers = [
+        Convolution2D(32, 3, 3, activation="relu", input_shape=(3, SIZE, SIZE)),
+        MaxPooling2D(),
+        Convolution2D(32, 3, 3, activation="relu"),
+        MaxPooling2D(),
+        Convolution2D(64, 3, 3, activation="relu"),
+        MaxPooling2D(),
+        Flatten(),
+        Dense(64, activation="relu"),
+        Dropout(0.5),
+        Dense(1, activation="sigmoid"),
+    ]
+    model = Sequential(layers)
+    model.compile(loss="binary_crossentropy", optimizer="rmsprop", metrics=["accuracy"])
+    return train_by_epoch(model, data, output, seed, epochs)
 
 
 def bottleneck(folder, seed, epochs):
@@ -126,19 +112,21 @@ def bottleneck(folder, seed, epochs):
     data = {}
     for split in "train", "validation":
         features = np.load(os.path.join(folder, "bottleneck_features_%s.npy" % split))
-        half = len(features) // 2
-        data[split] = (features.transpose(0, 3, 1, 2).copy(), np.array([0] * half + [1] * half))
-    train_data, train_labels = data["train"]
-    model = Sequential()
-    model.add(Flatten(input_shape=train_data.shape[1:]))
-    model.add(Dense(256, activation="relu"))
-    model.add(Dropout(0.5))
-    model.add(Dense(1, activation="sigmoid"))
-    model.compile(optimizer="rmsprop", loss="binary_crossentropy", metrics=["accuracy"])
+        labels = np.repeat([0, 1], len(features) // 2)
+        data[split] = (features.transpose(0, 3, 1, 2).copy(), labels)
+    photos, labels = data["train"]
+    layers = [
+        Flatten(input_shape=photos.shape[1:]),
+        Dense(256, activation="relu"),
+        Dropout(0.5),
+        Dense(1, activation="sigmoid"),
+    ]
+    model = Sequential(layers)
+    model.compile(loss="binary_crossentropy", optimizer="rmsprop", metrics=["accuracy"])
     started = time.time()
     done = model.fit(
-        train_data,
-        train_labels,
+        photos,
+        labels,
         nb_epoch=epochs,
         batch_size=BATCH_SIZE,
         validation_data=data["validation"],
@@ -163,7 +151,9 @@ def vgg16(file):
     return model
 
 
-def vgg16_with(top, file):
+def model_to_finetune(folder, file, seed, top_epochs):
+    """VGG16 with a classifier that is trained first, as in the article."""
+    top, _, _ = bottleneck(folder, seed, top_epochs)
     model = vgg16(file)
     model.add(top)
     for layer in model.layers[:25]:
@@ -175,15 +165,14 @@ def vgg16_with(top, file):
 
 
 def finetune(data, output, seed, epochs, folder, file):
-    """Whole: the classifier is trained first, as in the article."""
-    top, _, _ = bottleneck(folder, seed, TOP_EPOCHS)
-    return by_epoch(vgg16_with(top, file), data, output, seed, epochs)
+    model = model_to_finetune(folder, file, seed, TOP_EPOCHS)
+    return train_by_epoch(model, data, output, seed, epochs)
 
 
 def step(data, output, seed, count, folder, file):
-    """Seconds of fine-tuning's gradient steps and of its validation steps."""
-    top, _, _ = bottleneck(folder, seed, 1)
-    model, train = vgg16_with(top, file), batches(data, "train", augmented=True)
+    """Seconds per gradient step and per validation step of fine-tuning."""
+    model = model_to_finetune(folder, file, seed, 1)
+    train = batches(data, "train", augmented=True)
     seconds = {"train": [], "validation": []}
     for _ in range(count + 1):
         x, y = next(train)
@@ -195,18 +184,13 @@ def step(data, output, seed, count, folder, file):
 
 
 def features(data, output, seed, count, folder, file):
-    """Largest difference of this VGG16's features of so many photos to those in the folder."""
-    photos = batches(data, "validation", augmented=False)
-    names = sorted(photos.filenames)
-    chosen = [names[int(number)] for number in np.linspace(0, len(names) - 1, count)]
-    x = np.array(
-        [
-            img_to_array(load_img(os.path.join(data, "validation", name), target_size=(SIZE, SIZE)))
-            for name in chosen
-        ]
-    )
+    """Largest difference between this VGG16's features of `count` photos and the folder's."""
+    names = sorted(batches(data, "validation", augmented=False).filenames)
+    numbers = np.linspace(0, len(names) - 1, count).astype(int)
+    paths = [os.path.join(data, "validation", names[number]) for number in numbers]
+    x = np.array([img_to_array(load_img(path, target_size=(SIZE, SIZE))) for path in paths])
     stored = np.load(os.path.join(folder, "bottleneck_features_validation.npy"))
-    stored = stored[[names.index(name) for name in chosen]].transpose(0, 3, 1, 2)
+    stored = stored[numbers].transpose(0, 3, 1, 2)
     model = vgg16(file)
     model.compile("sgd", "mse")
     here = model.predict(x * (1.0 / 255))
@@ -222,11 +206,9 @@ if __name__ == "__main__":
     began = time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime())
     if experiment == "bottleneck":
         _, history, seconds = bottleneck(source, seed, count)
-    elif experiment == "scratch":
-        history, seconds = scratch(source, output, seed, count)
     else:
-        function = {"finetune": finetune, "step": step, "features": features}[experiment]
-        history, seconds = function(source, output, seed, count, *sys.argv[6:])
+        function = {"scratch": scratch, "finetune": finetune, "step": step, "features": features}
+        history, seconds = function[experiment](source, output, seed, count, *sys.argv[6:])
     record = {
         "experiment": experiment,
         "seed": seed,
@@ -235,8 +217,9 @@ if __name__ == "__main__":
         "history": history,
         "seconds_per_epoch": seconds,
     }
-    with open(output, "a") as file:
-        file.write(json.dumps(record) + "\n")
+    with open(output + ".partial", "w") as file:
+        json.dump(record, file)
+    os.rename(output + ".partial", output)
     if os.path.exists(output + ".checkpoint"):
         os.remove(output + ".checkpoint")
     print(json.dumps(record)[-200:])
