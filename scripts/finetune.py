@@ -184,6 +184,7 @@ def main(arguments, photos, weights):
         photos / "validation", IMAGE_SIZE, arguments.batch_size, preprocessing
     )
     run = runs.Run("finetune", arguments, weights, train_generator, validation_generator)
+    run.settings |= keras2016.set_pooling(arguments.recipe)
 
     path = weights / "bottleneck_fc_model.weights.h5"
     top = read_top_model(path, run.settings, parsers.command("bottleneck", arguments, weights))
@@ -209,11 +210,11 @@ def main(arguments, photos, weights):
     if not arguments.distribute:
         batches = FrozenFeatures(train_generator, frozen)
         # a validation photo, always the same, needs to go through the frozen layers only once
-        stored = weights / "frozen_features_validation.npy"
-        validation_data = (
-            features.save_bottleneck_features(frozen, validation_generator, stored, run.settings),
-            validation_generator.targets,
+        path = weights / "frozen_features_validation.npy"
+        frozen_features = features.save_bottleneck_features(
+            frozen, validation_generator, path, run.settings
         )
+        validation_data = frozen_features, validation_generator.targets
 
     # fine-tune the model
     trained.fit(

@@ -98,6 +98,7 @@ def main(arguments, photos, weights):
     )
 
     run = runs.Run("scratch", arguments, weights, train_generator, validation_generator)
+    run.settings |= keras2016.set_pooling(arguments.recipe)
     with run.building():
         model = build_model(IMAGE_SIZE, train_generator.num_classes, arguments.recipe)
 

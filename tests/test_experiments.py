@@ -98,6 +98,7 @@ def test_recipes_of_one_change(change):
             "resizing": recipes.preprocessing(recipe)["interpolation"],
             "loss": recipes.loss_clipped(recipe),
             "epsilon": recipes.rmsprop(recipe),
+            "pooling": recipes.pooling_gradient(recipe),
         }
 
     printed = settings("as-printed")

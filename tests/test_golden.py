@@ -99,3 +99,16 @@ def test_dropout_scales_as_in_keras_1_0_4(golden):
     for rate, expected in zip((0.5, 0.7), golden["dropout"], strict=True):
         found = np.unique(layers.Dropout(rate)(np.ones((1, 1000), "float32"), training=True))
         np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+def test_poolings_gradient_is_that_of_keras_1_0_4(golden):
+    """Also behind Keras's layer, and with today's again as the recipe says."""
+    photos = tf.constant(golden["pooled"])
+    for recipe in "faithful", "as-printed":
+        assert keras2016.set_pooling(recipe) == recipes.pooling_gradient(recipe)
+        with tf.GradientTape() as tape:
+            tape.watch(photos)
+            total = ops.sum(layers.MaxPooling2D((2, 2))(photos) * golden["pooling_weights"])
+        gradient = tape.gradient(total, photos)
+        same = np.isclose(gradient, golden["pooling_gradients"], atol=1e-7)
+        assert same.all() == (recipe == "faithful")

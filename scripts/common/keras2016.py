@@ -5,7 +5,9 @@ Source: optimizers.py, objectives.py and backend/theano_backend.py of keras-team
 """
 
 import keras
+import tensorflow as tf
 from keras import ops
+from keras.src import backend as keras_backend
 
 from common import recipes
 
@@ -52,6 +54,44 @@ def categorical_crossentropy(targets, probabilities):
     """The same for more classes: shape (photos, classes); each row is scaled to add up to 1."""
     p = _clipped(probabilities / ops.sum(probabilities, axis=-1, keepdims=True))
     return -ops.sum(ops.cast(targets, p.dtype) * ops.log(p), axis=-1)
+
+
+_max_pool = keras_backend.nn.max_pool
+
+
+def _max_pool_of_2016(inputs, pool_size, strides=None, padding="valid", data_format=None):
+    """Keras's max_pool() of windows that don't overlap, with Theano's gradient."""
+    rows, columns = pool_size
+
+    @tf.custom_gradient
+    def pool(x):
+        maxima = _max_pool(x, pool_size, strides, padding, data_format)
+
+        def gradient(upstream):
+            height, width, channels = maxima.shape[1:]
+            inside = x[:, : height * rows, : width * columns]
+            windows = tf.reshape(inside, (-1, height, rows, width, columns, channels))
+            shared = windows == maxima[:, :, None, :, None]
+            passed = tf.where(shared, upstream[:, :, None, :, None], tf.zeros([], x.dtype))
+            passed = tf.reshape(passed, (-1, height * rows, width * columns, channels))
+            rest = (x.shape[1] - height * rows, x.shape[2] - width * columns)
+            return tf.pad(passed, [(0, 0), (0, rest[0]), (0, rest[1]), (0, 0)])
+
+        return maxima, gradient
+
+    return pool(inputs)
+
+
+def set_pooling(recipe):
+    """Have max-pooling in this process pass back its gradients as the recipe does.
+
+    In Theano, they go to all places that share the maximum, in TensorFlow to one of them. In the
+    even areas of photos, and where their edges are repeated, most places do. Returns what the
+    record says of it.
+    """
+    restored = recipes.pooling_gradient(recipe)
+    keras_backend.nn.max_pool = _max_pool_of_2016 if restored else _max_pool
+    return restored
 
 
 def rmsprop(recipe):

@@ -1,7 +1,7 @@
 """What the article's constants mean, and how photos are prepared. Needs no TensorFlow.
 
 The article's code ran in Keras 1.0.4 with Pillow 3.2 and SciPy 0.17. Today's packages give the
-same constants another meaning in seven places, the CHANGES. A recipe says which of them are
+same constants another meaning in eight places, the CHANGES. A recipe says which of them are
 as they were in 2016, and which as they are today.
 """
 
@@ -22,6 +22,7 @@ CHANGES = {
     "resizing": "Pillow's nearest neighbour: the pixel at the left of the place; now below it",
     # of the training, see keras2016.py
     "loss": "of clipped probabilities; now of what the sigmoid makes them from",
+    "pooling": "where places share a maximum, its gradient went to all of them; now to one",
     "epsilon": "RMSprop divided by sqrt(a) + 1e-8; now by sqrt(a + 1e-7), and at rest 30,000 "
     "times as much is added",
 }
@@ -33,7 +34,7 @@ CHANGES = {
 RECIPES = {
     "faithful": set(),
     "as-printed": set(CHANGES),
-    "constants": {"axes", "centre", "resizing", "loss"},
+    "constants": {"axes", "centre", "resizing", "loss", "pooling"},
     **{f"as-printed-{change}": {change} for change in CHANGES},
 }
 
@@ -87,6 +88,11 @@ def rmsprop(recipe):
     if "epsilon" in RECIPES[recipe]:
         return {"denominator": "sqrt(a + epsilon)", "epsilon": 1e-7}
     return {"denominator": "sqrt(a) + epsilon", "epsilon": 1e-8}
+
+
+def pooling_gradient(recipe):
+    """For the record of a run that trains through max-pooling, like loss_clipped()."""
+    return {} if "pooling" in RECIPES[recipe] else {"pooling_gradient": "to all maxima"}
 
 
 def loss_clipped(recipe):

@@ -28,6 +28,7 @@ SETTING = {
     "precision": "float32",  # Keras's dtype policy
     "augmentation": None,  # see recipes.augmentation()
     "loss": "of logits",  # the faithful one is "of clipped probabilities"
+    "pooling_gradient": None,  # "to all maxima" where that of 2016 was trained with
     "vgg16_weights": None,  # imagenet, random or other
     "vgg16_sha256": None,
     "frozen_layers": None,  # of VGG16, in fine-tuning
@@ -160,6 +161,14 @@ def difference(some, other):
     """The names of the settings in which two runs differ, for a message."""
     some, other = json.loads(setting(some)), json.loads(setting(other))
     return ", ".join(name for name in some if some[name] != other[name])
+
+
+def recipe(record):
+    """The recipe of a run. What was called faithful before pooling was restored lacks that."""
+    trains_pooling = record["experiment"] in ("scratch", "finetune")
+    if record["recipe"] == "faithful" and trains_pooling and "pooling_gradient" not in record:
+        return "as-printed-pooling"
+    return record["recipe"]
 
 
 def precision(record):

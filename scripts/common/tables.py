@@ -29,6 +29,7 @@ RECIPES = {
     "as-printed-interpolation": "linear interpolation",
     "as-printed-resizing": "today's nearest neighbour",
     "as-printed-loss": "the unclipped loss",
+    "as-printed-pooling": "today's gradient of max-pooling",
     "as-printed-epsilon": "RMSprop's epsilon",
     "constants": "constants: as far as they restore it",
     "constants-as-printed-shear": "constants, the shear in degrees",
@@ -42,7 +43,7 @@ VARIANTS = {
     "encoded anew": "faithful, the photos encoded anew",
 }
 # Recipes of 2016: what is compared with a run is of the same one.
-OF_2016 = ("faithful", "constants")
+OF_2016 = ("faithful", "as-printed-pooling", "constants")
 LAST_FEW = 5  # epochs, whose mean is steadier than the last one
 
 
@@ -120,7 +121,7 @@ def place(run):
 def label(runs):
     """The name of runs that differ in nothing but their seeds: what is not as in the article."""
     first = runs[0]
-    notes = [first["recipe"]] if first["recipe"] not in ("faithful", "best") else []
+    notes = [records.recipe(first)] if records.recipe(first) not in ("faithful", "best") else []
     if first["experiment"] == "best":
         notes.append(f"{first['image_size'][0]} pixels")
     notes += approaches(first)
@@ -154,7 +155,7 @@ def ordered(runs):
         records.group(runs),
         key=lambda runs: (
             experiments.index(runs[0]["experiment"]),
-            recipes.index(runs[0]["recipe"]),
+            recipes.index(records.recipe(runs[0])),
             -runs[0]["epochs"],
             precision(runs[0]),
         ),
@@ -190,9 +191,9 @@ def cells(runs):
         first = group[0]
         names = ["encoded anew"] if records.photos(first) == "encoded anew" else []
         names += [precision(first)] if precision(first) != common else []
-        if names and (first["recipe"] != "faithful" or len(names) > 1):
+        if names and (records.recipe(first) != "faithful" or len(names) > 1):
             continue  # every_setting() has a row for it
-        name = names[0] if names else first["recipe"]
+        name = names[0] if names else records.recipe(first)
         claimed = result[first["experiment"]]
         if name in claimed:
             raise InputError(
@@ -343,7 +344,7 @@ def crossvalidation(runs):
         right = sum(a * n for a, n in zip(accuracies(runs), tested, strict=True))
         rows.append(
             (
-                *(first["experiment"], first["recipe"], in_words(precision(first))),
+                *(first["experiment"], records.recipe(first), in_words(precision(first))),
                 f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}",
                 f"{statistics.mean(trained):,.0f}",
                 f"{statistics.mean(tested):,.0f}",
@@ -404,12 +405,12 @@ def fewer_photos(drawn, runs, articles):
         if run.get("vgg16_weights", "imagenet") == "imagenet"
         and (run["experiment"] == "best" or is_whole(run))
     ]
-    count = collections.Counter(run["recipe"] for run in drawn if run["experiment"] != "best")
+    count = collections.Counter(records.recipe(run) for run in drawn if run["experiment"] != "best")
     recipe = max(count, key=count.get, default=None)
     whole = best_runs(runs, articles)[:1]
     for experiment in "scratch", "bottleneck":
         whole += articles[experiment].get(recipe, [])
-    drawn = [run for run in drawn if run["recipe"] in (recipe, "best")]
+    drawn = [run for run in drawn if records.recipe(run) in (recipe, "best")]
     return by_photos(drawn, whole) if drawn else {}
 
 
@@ -463,12 +464,12 @@ def beyond(runs, articles):
         for group in ordered(comparable(runs, articles))
         if group[0]["experiment"] in ("bottleneck", "finetune")
         and is_whole(group[0])
-        and group[0]["recipe"] in OF_2016
+        and records.recipe(group[0]) in OF_2016
     ]
     compared.sort(
         key=lambda group: (
             list(ARTICLE).index(group[0]["experiment"]),
-            OF_2016.index(group[0]["recipe"]),
+            OF_2016.index(records.recipe(group[0])),
             fed_as_trained(group[0]),
             len(approaches(group[0])),
         )
@@ -476,7 +477,7 @@ def beyond(runs, articles):
     # Nothing in best is random, so that its seeds are one run.
     for group in filter(None, [*compared, best_runs(runs, articles)[:1]]):
         first = group[0]
-        recipe = [first["recipe"]] if first["recipe"] == "constants" else []
+        recipe = [records.recipe(first)] if records.recipe(first) in OF_2016[1:] else []
         name = ", ".join([first["experiment"], *recipe, *approaches(first)])
         size = "{} × {}".format(*first["image_size"])
         rows.append((name, size, fed(first), with_count(accuracies(group)), allowed(group)))
@@ -494,18 +495,18 @@ def approaches_table(runs, articles):
     rows = []
     for group in ordered(comparable(runs, articles)):
         first, epochs = group[0], group[0]["epochs"]
-        without = articles["finetune"].get(first["recipe"], [])
+        without = articles["finetune"].get(records.recipe(first), [])
         notes = approaches(first) + ([fed(first)] if fed_as_trained(first) else [])
         is_one = first["experiment"] == "finetune" and is_whole(first | {"epochs": EPOCHS})
-        if not (is_one and notes and without and first["recipe"] in OF_2016):
+        if not (is_one and notes and without and records.recipe(first) in OF_2016):
             continue
         found = []
         for compared in group, without:
             curves = [run["history"]["val_accuracy"][:epochs] for run in compared]
             found.append(mean_and_spread([curve[-1] for curve in curves]))
             found.append(mean_and_spread([statistics.mean(curve[-LAST_FEW:]) for curve in curves]))
-        named = (", ".join(notes), first["recipe"], str(epochs), str(len(group)))
-        rows.append((OF_2016.index(first["recipe"]), len(notes), *named, *found))
+        named = (", ".join(notes), records.recipe(first), str(epochs), str(len(group)))
+        rows.append((OF_2016.index(records.recipe(first)), len(notes), *named, *found))
     return cli.markdown([head, *(row[2:] for row in sorted(rows))]) if rows else "None yet."
 
 

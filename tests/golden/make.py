@@ -101,6 +101,18 @@ def losses():
     }
 
 
+def pooling():
+    """Photos of few grey levels, what max-pooling passes back of weighted sums, and the weights."""
+    random = np.random.RandomState(0)
+    photos = random.randint(0, 3, (2, 3, 7, 9)).astype(np.float32)
+    weights = random.uniform(-1, 1, (2, 3, 3, 4)).astype(np.float32)
+    x, w = K.placeholder(ndim=4), K.placeholder(ndim=4)
+    pooled = K.pool2d(x, (2, 2), strides=(2, 2), border_mode="valid", pool_mode="max")
+    gradient = K.function([x, w], [theano.grad(K.sum(pooled * w), x)])([photos, weights])[0]
+    found = {"pooled": photos, "pooling_weights": weights, "pooling_gradients": gradient}
+    return {name: channels_last(value) for name, value in found.items()}
+
+
 def dropout():
     """The values that dropout of 0.5 and of 0.7 make of a 1."""
     values = [
@@ -119,5 +131,5 @@ if __name__ == "__main__":
         sgd=steps(optimizers.SGD(lr=1e-4, momentum=0.9)),
         gradients=GRADIENTS,
         logits=LOGITS,
-        **dict(pictures(), **dict(epoch(), **dict(losses(), **dropout())))
+        **dict(pictures(), **dict(epoch(), **dict(losses(), **dict(dropout(), **pooling()))))
     )
