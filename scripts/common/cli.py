@@ -1,6 +1,7 @@
 """The command-line manners of every script: one-line errors, exit statuses, help."""
 
 import argparse
+import functools
 import gc
 import math
 import sys
@@ -27,46 +28,28 @@ class ArgumentParser(argparse.ArgumentParser):
         sys.exit(2)
 
 
-def positive(text):
-    """argparse type: a whole number of at least 1."""
-    return _whole_number(text, 1)
-
-
-def not_negative_whole(text):
-    """argparse type: a whole number of at least 0."""
-    return _whole_number(text, 0)
-
-
-def seed(text):
-    """argparse type: a whole number of at least 0 and below 2**32, which is what NumPy takes."""
-    return _whole_number(text, 0)
-
-
 def _whole_number(text, least):
     if not (text.isascii() and text.isdigit() and least <= int(text) < 2**32):
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
     return int(text)
 
 
-def not_negative(text):
-    """argparse type: a finite number of at least 0."""
-    return _number(text, 0, math.inf)
-
-
-def share(text):
-    """argparse type: a number of at least 0 and below 1."""
-    return _number(text, 0, 1)
-
-
-def _number(text, least, end):
+def _number(text, end):
     try:
         number = float(text)
     except ValueError:
         number = math.nan
-    if not least <= number < end:
+    if not 0 <= number < end:
         below = "" if end == math.inf else f" and below {end}"
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least {least}{below}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of at least 0{below}")
     return number
+
+
+# argparse types. Whole numbers are below 2**32, which is what NumPy takes for a seed.
+positive = functools.partial(_whole_number, least=1)
+seed = not_negative_whole = functools.partial(_whole_number, least=0)
+not_negative = functools.partial(_number, end=math.inf)
+share = functools.partial(_number, end=1)  # below 1
 
 
 def path(text):
