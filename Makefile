@@ -40,8 +40,12 @@
 
 PYTHON ?= python3
 # Recipes read these from the environment, where blanks and quotes do no harm.
-export DATA WEIGHTS ARCHIVE VGG16_WEIGHTS EPOCHS BATCH_SIZE SEED SEEDS RECIPE PRECISION
-export PHOTOS MODEL EXPERIMENT PYTHON27
+VARIABLES := DATA WEIGHTS ARCHIVE VGG16_WEIGHTS EPOCHS BATCH_SIZE SEED SEEDS RECIPE PRECISION \
+  PHOTOS MODEL EXPERIMENT PYTHON27
+export $(VARIABLES)
+given := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+unknown := $(filter-out $(VARIABLES) PYTHON DISTRIBUTE ARGS -%,$(given))
+$(if $(unknown),$(error no such variable: $(unknown); make alone lists them))
 option = $(if $($(1)),--$(2) "$$$(1)")
 folders = $(call option,DATA,data) $(call option,WEIGHTS,weights)
 run = $(folders) $(call option,SEED,seed) $(call option,PRECISION,precision)
@@ -49,13 +53,11 @@ recipe = $(call option,RECIPE,recipe)
 vgg16 = $(call option,VGG16_WEIGHTS,vgg16-weights)
 steps = $(call option,EPOCHS,epochs) $(call option,BATCH_SIZE,batch-size)
 devices = $(if $(DISTRIBUTE),--distribute)
-
 .NOTPARALLEL: # each training uses all cores by itself
 .PHONY: help demo data scratch bottleneck finetune reproduce report best predict evaluate app \
   preview crossval efficiency choose bench original publish test clean
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
-
 # The environment. The copy of requirements.txt is made last: it tells a whole .venv.
 VENV := .venv/requirements.txt
 RUN := .venv/bin/python
@@ -72,7 +74,6 @@ $(VENV): requirements.txt
 data: $(VENV)
 	$(RUN) scripts/data.py $(if $(ARCHIVE),"$$ARCHIVE")
 READY := $(VENV) $(if $(filter-out data,$(DATA)),,data)
-
 # The experiments. Each script sees by itself whether its model is up to date.
 with-scratch = scripts/scratch.py $(run) $(recipe) $(devices)
 with-bottleneck = scripts/bottleneck.py $(run) $(recipe) $(vgg16)
@@ -113,7 +114,7 @@ app: .venv/requirements-app.txt
 	cp requirements-app.txt $@
 
 preview: $(READY)
-	$(RUN) scripts/preview.py "$${DATA:-data}/train" $(call option,SEED,seed) $(recipe) $(ARGS)
+	$(RUN) scripts/preview.py $(if $(DATA),"$$DATA") $(call option,SEED,seed) $(recipe) $(ARGS)
 crossval: $(READY)
 	$(RUN) scripts/crossval.py $(if $(EXPERIMENT),"$$EXPERIMENT") $(run) $(recipe) $(steps) $(vgg16) $(ARGS)
 efficiency: $(READY)  # the features of the photos drawn are parts of those of all photos
@@ -127,7 +128,6 @@ bench: $(READY)
 original: $(READY)
 	$(RUN) scripts/original.py $(folders) $(call option,SEED,seed) $(call option,SEEDS,seeds) \
 	  $(call option,EPOCHS,epochs) $(call option,PYTHON27,python27) $(vgg16) $(ARGS)
-
 # The demo has a folder of its own and starts from nothing each time; an epoch of fine-tuning
 # shows what there is to see. Where VGG16's weights are not at hand, it has random ones.
 cached := $(wildcard $(HOME)/.keras/models/vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5)
@@ -137,7 +137,7 @@ demo: $(VENV)
 	$(RUN) scripts/draw.py demo/drawings
 	$(MAKE) scratch bottleneck $(drawings) EPOCHS=15
 	$(MAKE) finetune $(drawings) EPOCHS=1
-	@echo; echo 'About 300 drawings, not photos. Where it says "VGG16 random", it has never seen a photo.'
+	@echo; echo '300 drawings, not photos. "VGG16 random" is untrained, so the last two do badly; give VGG16_WEIGHTS.'
 	@$(RUN) scripts/report.py --data demo/drawings --weights demo/weights
 
 test: $(VENV)

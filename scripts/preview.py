@@ -34,10 +34,10 @@ def parse(argv=None):
         "photo",
         type=cli.path,
         nargs="?",
-        default=files.ROOT / "data" / "train",
+        default=files.ROOT / "data",
         metavar="PHOTO",
-        help="the photo to augment, or a folder, for the first photo in it "
-        "(default: data/train, so the article's cats/cat.0.jpg)",
+        help="the photo to augment, or a folder, for the first photo in it or in its train/ "
+        "(default: data, so the article's cats/cat.0.jpg)",
     )
     parser.add_argument(
         "--output",
@@ -51,7 +51,8 @@ def parse(argv=None):
     arguments = parser.parse_args(argv)
     photo, output = arguments.photo, arguments.output
     if photo.is_dir():
-        photo = next(iter(files.photos_below(photo)), photo)
+        folder = photo / "train" if (photo / "train").is_dir() else photo
+        photo = next(iter(files.photos_below(folder)), folder)
     if not photo.is_file():
         raise InputError(f"{photo}: no photo there; run `make data`, or name one")
     files.photo_digests([photo])  # raises InputError if it is unreadable

@@ -250,7 +250,7 @@ def publish(own, results, readme, data):
         "speed": tables.speed(bench) if bench else "Not measured yet.",
         "settings": tables.every_setting(runs),
         "hard": tables.hard_photos_table(hard[:HARD_PHOTOS]),
-        "hard count": f"Of the 800 validation photos, {len(hard)} are got wrong by most runs.",
+        "hard count": f"Of the 800 validation photos, {len(hard)} are wrong in most runs.",
     }
     filled = {
         path: fill(path, add_pictures(sections, folder))

@@ -72,8 +72,8 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
     for target in set(phony.split()[1:]) - {"help"}:
         assert f"\n  {target} " in make.output
     told = {word.strip(",") for word in make.output.split("Variables")[1].split()}
-    exported = [line for line in text.splitlines() if line.startswith("export ")]
-    assert {*" ".join(exported).replace("export ", "").split(), "ARGS", "PYTHON"} <= told
+    (exported,) = [line for line in text.splitlines() if line.startswith("VARIABLES := ")]
+    assert {*exported.split()[2:], "ARGS", "PYTHON"} <= told
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,8 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
         "crossval EXPERIMENT=scratch ARGS='--folds 3'": "data; crossval scratch --folds 3",
         "original SEEDS=3 PYTHON27=py": "data; original --seeds 3 --python27 py",
         "bench PRECISION=float32": "data; bench --precision float32",
-        "preview SEED=1": "data; preview data/train --seed 1",
+        "preview SEED=1": "data; preview --seed 1",
+        "preview DATA=own": "preview own",
         "report DATA=own": "report --data own",
         "publish": "report --publish",
         "predict PHOTOS='a b' MODEL=m.h5 ARGS='--top 2'": "predict --model m.h5 --top 2 -- a b",
@@ -134,6 +135,8 @@ def test_wrong_values_and_failures_stop_make(make):
         make("reproduce", wrong, status=2)
         assert "must be whole numbers" in make.output
     assert len(make("scratch", FAIL="data", status=2)) == 1
+    assert make("scratch", "EPOCH=3", status=2) == []
+    assert "no such variable: EPOCH;" in make.output
 
 
 def test_reproduce_trains_the_seeds_that_are_not_recorded(make):

@@ -375,13 +375,14 @@ def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch, capsys):
         return folders.photos_and_weights(tmp_path / data, weights)[1]
 
     assert settle("data") == tmp_path / "weights"
+    assert settle("b/photos") == tmp_path / "weights" / "photos"  # which leaves no outputs
     assert settle("a/photos") == tmp_path / "weights" / "photos" == settle("a/photos")
+    (tmp_path / "weights/photos/best.weights.h5").write_bytes(b"")
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
         settle("b/photos")
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*data, not for"):
         settle("b/photos", tmp_path / "weights")
     assert settle("b/photos", tmp_path / "other") == tmp_path / "other"
-    (tmp_path / "weights/photos/best.weights.h5").write_bytes(b"")
     parser = parsers.model("")
     with pytest.raises(InputError, match=r"has the outputs for the photos in .*a/photos, not for"):
         parsers.find_models(parser.parse_args(["--data", str(tmp_path / "b/photos")]))

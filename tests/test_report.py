@@ -64,6 +64,17 @@ def test_table_keeps_different_runs_apart():
     ]
 
 
+def test_what_was_called_faithful_lacks_what_was_restored_later():
+    """The record stays as it is; the tables say what it was."""
+    old, whole = example("scratch", 0.8), example("scratch", 0.8)
+    del old["pooling_gradient"]
+    others = example("bottleneck", 0.9)  # which trains through no pooling
+    names = [row[0] for row in cells(tables.every_setting([old, whole, others]))]
+    assert names == ["scratch", "scratch (as-printed-pooling)", "bottleneck"]
+    found = tables.cells([old, whole])["scratch"]
+    assert (found["as-printed-pooling"], found["faithful"]) == ([old], [whole])
+
+
 OTHERS = {split: ARTICLES[split] | {"sha256": "of other photos"} for split in ARTICLES}
 ANEW = OTHERS | {"train": {"photos": 1999, "sha256": "x"}}
 ANEW["articles"] = {"train": 1999, "validation": 800}
@@ -352,7 +363,7 @@ def test_make_publish_changes_nothing_if_a_new_run_does_not_fit_in(committed):
         return {path: path.read_bytes() for path in paths if path.name != ".lock"}
 
     there = contents()
-    clashing = example("scratch", 0.5, 99, image_size=[160, 160], commit=HEAD, run="clashing")
+    clashing = example("bottleneck", 0.5, 99, image_size=[160, 160], commit=HEAD, run="clashing")
     assert publish(committed, clashing | {"precision": "mixed_bfloat16"}) == 2
     (committed / "weights" / "runs.jsonl").unlink()
     assert contents() == there

@@ -66,7 +66,8 @@ def test_the_file_used_last_is_remembered(tmp_path, monkeypatch):
     monkeypatch.setattr(folders, "WEIGHTS", folder)  # other data sets use its file, too
     assert folders.vgg16_weights(None, tmp_path / "another") == str(given)
     given.unlink()
-    assert folders.vgg16_weights(None, folder) == "imagenet"
+    with pytest.raises(InputError, match=r"vgg\.h5, no longer exist; give --vgg16-weights"):
+        folders.vgg16_weights(None, folder)
 
 
 @pytest.mark.skipif(not os.environ.get("VGG16_WEIGHTS"), reason="VGG16_WEIGHTS not set")

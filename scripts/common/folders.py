@@ -19,6 +19,7 @@ from common.cli import InputError
 
 DATA, WEIGHTS = files.ROOT / "data", files.ROOT / "weights"  # of the article's photos
 NOTE = "photos.txt"  # in a folder of weights: the path of the photos
+OUTPUTS = (".h5", ".npy", ".jsonl")  # models and a link to VGG16's, features, records
 VGG16 = "vgg16.h5"  # in a folder of weights: a link to the VGG16 weights file used last
 
 VALIDATION_SHARE = 0.2  # of the photos per class, where the folder has no validation/
@@ -105,9 +106,11 @@ def check_owner(weights, data):
 
 
 def owner(weights):
-    """The data folder named in the note in a folder of weights; None if there is no note."""
+    """The data folder named in the note in a folder of weights; None without outputs or note."""
     if weights.resolve() == WEIGHTS:
         return DATA
+    if not any(path.suffix in OUTPUTS for path in weights.glob("*")):
+        return None  # of a run that was refused
     try:
         text = (weights / NOTE).read_text(encoding="utf-8", errors="surrogateescape")
     except FileNotFoundError:
@@ -119,14 +122,21 @@ def vgg16_weights(given, weights):
     """VGG16's weights: those given, else the file used last, else "imagenet".
 
     given: a file's path, "imagenet", "random", or None. weights: the folder of weights; other
-    data sets also use the file last used in weights/.
+    data sets also use the file last used in weights/. Raises InputError if that is gone.
     """
     if given in ("imagenet", "random"):
         return given
-    if given is None:
-        links = (weights / VGG16, WEIGHTS / VGG16)
-        return next((str(link.resolve()) for link in links if link.is_file()), "imagenet")
-    return str(Path(given).expanduser().resolve())
+    if given is not None:
+        return str(Path(given).expanduser().resolve())
+    for link in weights / VGG16, WEIGHTS / VGG16:
+        if link.is_symlink():
+            if not link.is_file():
+                raise InputError(
+                    f"{link}: the VGG16 weights used last, {link.resolve()}, no longer exist; give "
+                    '--vgg16-weights (make: VGG16_WEIGHTS) a file, or "imagenet" to download them'
+                )
+            return str(link.resolve())
+    return "imagenet"
 
 
 def remember_vgg16(given, weights):

@@ -1,4 +1,4 @@
-"""RMSprop and the loss as Keras 1.0.4 of June 2016 computed them, unlike today's Keras.
+"""RMSprop, the loss and max-pooling's gradient as in Keras 1.0.4 of June 2016, on Theano.
 
 Source: optimizers.py, objectives.py and backend/theano_backend.py of keras-team/keras, tag
 1.0.4. For what changed about the photos, see transform.py.

@@ -147,7 +147,8 @@ def find_models(arguments):
         folders.check_owner(weights, arguments.data)
     found = [weights / name for name in MODELS.values() if (weights / name).exists()]
     if not found:
-        raise InputError(f"{weights}: no model there yet; `make scratch` makes the first")
+        data = "" if arguments.data == folders.DATA else f" DATA={shlex.quote(str(arguments.data))}"
+        raise InputError(f"{weights}: no model there yet; `make best{data}` trains one")
     return found
 
 

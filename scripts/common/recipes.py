@@ -12,7 +12,7 @@ ARTICLE = {"scratch": (0.79, 0.81), "bottleneck": (0.90, 0.91), "finetune": (0.9
 EPOCHS, BATCH_SIZE = 50, 32
 
 CHANGES = {
-    # of the augmentation, see transform.ImageDataGenerator
+    # of the augmentation: the unit in augmentation() below, the rest in transform.py
     "shear": "its unit: radians, and degrees since Keras 2.1.3 (keras PR 8868). On a picture "
     "150 pixels high, 0.2 moved a corner by 14.8 pixels; now it moves it by 0.26",
     "axes": "which axis of a picture comes first: rows, so that the shear moves rows; now columns",

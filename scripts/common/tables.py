@@ -255,7 +255,7 @@ def every_setting(runs):
         rows.append(
             (
                 label(group),
-                article(first["experiment"]),
+                article(first["experiment"]) if records.are_the_articles(first) else "",
                 with_count(accuracies(group)),
                 allowed(group),
                 ", ".join(f"{run['seed']}: {run['val_accuracy']:.4f}" for run in group),
@@ -416,7 +416,12 @@ def fewer_photos(drawn, runs, articles):
 
 def label_efficiency_table(experiments):
     """What by_photos() returned."""
-    rows = [("photos per class", *experiments)]
+    used = {
+        experiment: {records.recipe(run) for runs in sizes.values() for run in runs}
+        for experiment, sizes in experiments.items()
+    }
+    heads = [e + f" ({r})" * (r not in ("faithful", "best")) for e, (r, *_) in used.items()]
+    rows = [("photos per class", *heads)]
     for photos in sorted({photos for sizes in experiments.values() for photos in sizes}):
         found = [accuracies(sizes.get(photos, [])) for sizes in experiments.values()]
         rows.append((f"{photos:,}", *map(with_count, found)))
