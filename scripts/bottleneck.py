@@ -35,7 +35,6 @@ from common import features, images, keras2016, recipes, runs, vgg16
 def main(arguments, photos, weights):
     """Run the experiment with what parse() returned."""
     preprocessing = recipes.preprocessing(arguments.recipe, arguments.preprocessing)
-
     # our data will be in order, so all cats come first, then all dogs
     train_generator = images.in_order_generator(
         photos / "train", IMAGE_SIZE, arguments.batch_size, preprocessing

@@ -185,7 +185,6 @@ def main(arguments, photos, weights):
     )
     run = runs.Run("finetune", arguments, weights, train_generator, validation_generator)
     run.settings |= keras2016.set_pooling(arguments.recipe)
-
     path = weights / "bottleneck_fc_model.weights.h5"
     top = read_top_model(path, run.settings, parsers.command("bottleneck", arguments, weights))
     frozen_layers = FROZEN_LAYERS_BUT_TWO_BLOCKS if arguments.one_more_block else FROZEN_LAYERS
