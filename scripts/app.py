@@ -7,7 +7,6 @@ when the page is closed. Ctrl-C stops the server.
 """
 
 import collections
-import io
 import re
 import socket
 import sys
@@ -16,8 +15,6 @@ from common import cli, files, parsers
 from common.cli import InputError
 
 ADDRESS, PORT = "127.0.0.1", 8501
-# Not all that Pillow reads: it passes PostScript to another program, for example.
-FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP")
 MEGABYTES, MEGAPIXELS = 25, 89  # of a photo, at most; Pillow warns of more pixels
 SHOWN = 400  # pixels of a photo's longer side on the page
 MOST_PROBABLE = 10  # classes on the page
@@ -63,7 +60,6 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
-from PIL import Image
 
 from common import gradcam, images, networks
 
@@ -85,9 +81,9 @@ def problem(content, models):
     """Why these bytes are not a photo for the page, in a few words, or None."""
 
     def check(_, content):
-        with Image.open(io.BytesIO(content), formats=FORMATS) as picture:
-            if picture.width * picture.height > MEGAPIXELS * 1e6:
-                raise ValueError(f"it has more than {MEGAPIXELS} megapixels")
+        width, height = files.open_picture(content).size
+        if width * height > MEGAPIXELS * 1e6:
+            raise ValueError(f"it has more than {MEGAPIXELS} megapixels")
         networks.decode(content, models[0].record)
 
     return files.photo_problem(content, check)

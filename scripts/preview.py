@@ -81,13 +81,12 @@ def main(arguments, photo):
     partial.mkdir()
     datagen = transform.ImageDataGenerator(**recipes.augmentation(arguments.recipe, **AUGMENTATION))
     keras.utils.set_random_seed(arguments.seed)
-    x = keras.utils.img_to_array(keras.utils.load_img(photo))  # shape (height, width, 3)
+    picture = files.open_picture(photo.read_bytes()).convert("RGB")
+    x = np.asarray(picture, np.float32)  # shape (height, width, 3)
     # .flow() would save the pictures itself, under random names that can coincide
     batches = datagen.flow(x[np.newaxis], batch_size=1)
-    thumbnails = []
-    for number, (augmented,) in zip(
-        range(1, PICTURES + 1), batches, strict=False
-    ):  # batches never end
+    thumbnails, numbers = [], range(1, PICTURES + 1)
+    for number, (augmented,) in zip(numbers, batches, strict=False):  # batches never end
         path = partial / f"{photo.stem}_{number:02}.jpg"
         keras.utils.array_to_img(augmented, scale=False).save(path, quality=95)
         with Image.open(path) as picture:

@@ -164,9 +164,9 @@ def test_two_workers_end_among_the_seeds_of_one_device(workplace, tmp_path):
     (record,) = workplace.records()
     seeds = [workplace.run(scratch, *options, "--seed", seed) for seed in range(3)]
     for metric in "loss", "val_loss", "val_accuracy":
-        values = [run["history"][metric][-1] for run in seeds]
+        # The mean of the last four epochs, since a single one is a lottery.
+        result, *values = (np.mean(run["history"][metric][-4:]) for run in [record, *seeds])
         width = max(values) - min(values)
-        result = record["history"][metric][-1]
         assert min(values) - width <= result <= max(values) + width, (metric, result, values)
 
 

@@ -19,11 +19,13 @@ import bottleneck
 import h5py
 import numpy as np
 import predict
+import preview
 import pytest
 import scratch
-from common import files, images, networks, parsers, recipes, records
+import small
+from common import features, files, fingerprints, images, networks, parsers, recipes, records
 from common.cli import InputError
-from conftest import SCRIPTS, SMALL, example, full_disk
+from conftest import SCRIPTS, SETTINGS, SMALL, example, full_disk
 from PIL import Image
 
 
@@ -426,3 +428,153 @@ def test_fifty_kills_at_any_moment(drawings, tmp_path, starter):
         for one, other in zip(answers, other_answers, strict=True):
             np.testing.assert_allclose(one, other, atol=1e-4)
         assert len(other_rows) == len(rows)
+
+
+def test_keras_own_settings_change_nothing(tmp_path):
+    """Those in keras.json and in the environment."""
+    settings = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}
+    (tmp_path / "keras.json").write_text(json.dumps(settings))
+    code = (
+        "from common import backend; from keras import config\n"
+        "print(config.floatx(), config.epsilon(), config.image_data_format(), config.max_epochs(),"
+        " config.max_steps_per_epoch(), config.dtype_policy().name)"
+    )
+    limits = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
+    said = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=SCRIPTS,
+        env={"KERAS_HOME": str(tmp_path), "PATH": "/usr/bin:/bin", **limits},
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert said.split() == ["float32", "1e-07", "channels_last", "None", "None", "float32"]
+
+
+def test_features_of_fewer_photos_are_not_used(workplace, capsys):
+    """Not those of an earlier version either, which stored them with another setting of Keras's."""
+    record = workplace.after(bottleneck)
+    path = workplace.weights / "bottleneck_features_train.npy"
+    source = features.read_source(path)
+    features.store_features(path, np.load(path)[:-1], source)
+    assert features.read_source(path) is None
+    again = workplace.run(bottleneck, *SETTINGS)
+    assert features.read_source(path) == source and again["history"] == record["history"]
+
+
+def test_a_record_of_fewer_epochs_is_not_added(tmp_path):
+    record = example("scratch", 0.8) | {"epochs": 60}
+    with pytest.raises(InputError, match="not added, val_accuracy is not that of the last epoch"):
+        records.append(tmp_path / "runs.jsonl", record)
+    assert not (tmp_path / "runs.jsonl").exists()
+
+
+@pytest.mark.parametrize("system", ["@eaDir/cat.0.jpg", "__MACOSX", "$RECYCLE.BIN", "lost+found"])
+def test_what_systems_put_beside_photos_is_skipped(data, capsys, system):
+    """In a class, and as if it were one."""
+    photo = (data / "train/cats/cat.0.jpg").read_bytes()
+    for folder in data / "train/cats", data / "train":
+        (folder / system).mkdir(parents=True)
+        (folder / system / "SYNOPHOTO_THUMB_M.jpg").write_bytes(photo)
+    generator = images.in_order_generator(data / "train", SMALL, 4)
+    assert generator.n == 20 and list(generator.class_indices) == ["cats", "dogs"]
+    assert "cats: skipped 1 folders of thumbnails and the like" in capsys.readouterr().err
+    assert len(predict.find_photos([data / "train"])) == 20
+    assert len(files.photos_below(data / "train")) == 20
+
+
+def test_folders_one_may_not_read_are_named(data):
+    for folder in [data, *data.parents]:
+        with contextlib.suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    (data / "train/cats/more").mkdir()
+    for closed in data / "train/cats/more", data / "train/dogs":
+        closed.chmod(0)
+        with as_nobody():
+            with pytest.raises((InputError, PermissionError), match=closed.name):
+                images.in_order_generator(data / "train", SMALL, 4)
+            found = predict.find_photos([data / "train"])
+            assert closed in found and files.look_at(closed)[1] == "Permission denied"
+        closed.chmod(0o755)
+
+
+def test_class_folders_may_be_links(data, tmp_path):
+    (data / "train/cats").rename(tmp_path / "elsewhere")
+    (data / "train/cats").symlink_to(tmp_path / "elsewhere")
+    assert images.in_order_generator(data / "train", SMALL, 4).n == 20
+
+
+def test_pipes_and_devices_are_no_photos(data, tmp_path):
+    os.mkfifo(data / "train/cats/pipe.jpg")
+    (data / "train/cats/zero.jpg").symlink_to("/dev/zero")
+    assert images.in_order_generator(data / "train", SMALL, 4).n == 20
+    assert len(predict.find_photos([data / "train"])) == 20
+    assert files.look_at(data / "train/cats/pipe.jpg") == (None, "not a regular file")
+
+
+def test_devices_and_links_are_written_through(tmp_path):
+    pipe, target, link = (tmp_path / name for name in ("pipe", "target", "link"))
+    os.mkfifo(pipe)
+    link.symlink_to(target)
+    target.write_text("old")
+    reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    for path in pipe, link:
+        with files.replacing(path) as temporary:
+            temporary.write_text("new")
+    assert os.read(reader, 9) == b"new" and pipe.is_fifo()
+    assert link.is_symlink() and target.read_text() == "new"
+    os.close(reader)
+
+
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+
+
+def test_formats_that_start_other_programs_are_not_opened():
+    assert files.photo_problem(POSTSCRIPT) == "the file is not a picture"
+    assert fingerprints.fingerprint(POSTSCRIPT) is None
+    with pytest.raises(OSError):
+        decode(POSTSCRIPT)
+
+
+def test_16_bits_are_the_same_in_training_preview_and_fingerprint(tmp_path):
+    grey = np.arange(600, dtype=np.uint16).reshape(20, 30) * 100
+    ppm = b"P5\n30 20\n65535\n" + grey.astype(">u2").tobytes()
+    png = encoded(Image.fromarray(grey), "PNG")
+    for content in ppm, png:
+        np.testing.assert_array_equal(decode(content)[..., 0], grey >> 8)
+        (tmp_path / "photo.png").write_bytes(content)
+        small.start(preview, [tmp_path / "photo.png", "--output", tmp_path / "preview"])
+        assert 80 < np.asarray(Image.open(tmp_path / "preview/photo_01.jpg")).mean() < 160
+    np.testing.assert_array_equal(*map(fingerprints.fingerprint, (ppm, png)))
+
+
+def test_a_person_s_surroundings_do_not_matter(tmp_path):
+    """matplotlib's settings, names of any bytes on a sheet, a terminal of ASCII, odd homes."""
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n")
+    code = (
+        "import sys; from common import cli, plots; from PIL import Image\n"
+        "def main():\n"
+        "    name = 'caf\\udce9 – a'; print(name)\n"
+        f"    sheet = cli.path({str(tmp_path)!r}) / 'a.jpg'\n"
+        "    plots.sheet([(Image.new('RGB', (9, 9)), name)], sheet)\n"
+        "    print(cli.path('~nobody-here/x'), cli.path('a~'))\n"
+        "cli.run(main)"
+    )
+    surroundings = {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "MATPLOTLIBRC": str(tmp_path),
+        "PYTHONIOENCODING": "ascii",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=SCRIPTS, env=surroundings, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert done.stdout.splitlines() == [b"caf\xe9 ? a", b"~nobody-here/x a~"]
+    assert (tmp_path / "a.jpg").exists()
+
+
+def test_another_python_says_what_is_missing():
+    command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path += [{str(SCRIPTS)!r}]\n"]
+    command[-1] += "import common"
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2 and "numpy" in done.stderr and len(done.stderr.splitlines()) == 1

@@ -1,1 +1,14 @@
-"""What the scripts share. Nothing here imports a script."""
+"""What the scripts share. None of it imports a script."""
+
+import importlib.util
+import sys
+
+# Before anything else is imported, so that this is said in one line and not by a traceback.
+PACKAGES = ("numpy", "scipy", "PIL", "h5py", "tqdm", "keras", "tensorflow", "matplotlib")
+if _missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+    print(
+        f"error: {', '.join(_missing)} not installed here; run the scripts by make, or by "
+        ".venv/bin/python, which make sets up",
+        file=sys.stderr,
+    )
+    sys.exit(2)

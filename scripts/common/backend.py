@@ -37,6 +37,7 @@ _stderr = os.dup(2)
 with open(os.devnull, "w") as _nowhere:
     os.dup2(_nowhere.fileno(), 2)
 try:
+    import keras
     import tensorflow as tf
     from keras.src.trainers.data_adapters.py_dataset_adapter import PyDatasetAdapter
 
@@ -46,6 +47,14 @@ except KeyboardInterrupt:  # these seconds come before cli.run()
 finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
+
+# What ~/.keras/keras.json and KERAS_MAX_... say would change the results, and records would not
+# know it.
+keras.config.set_floatx("float32")
+keras.config.set_epsilon(1e-7)
+keras.config.set_image_data_format("channels_last")
+keras.config.set_max_epochs(None)
+keras.config.set_max_steps_per_epoch(None)
 
 # Keras has tf.data tune how many batches to prepare ahead, though there is nothing to tune with
 # a single loader. When an epoch's iterator is released, the next one waits for the tuner's thread

@@ -1,9 +1,11 @@
 """The command-line manners of every script: one-line errors, exit statuses, help."""
 
 import argparse
+import codecs
 import functools
 import gc
 import math
+import os
 import sys
 import traceback
 from pathlib import Path
@@ -54,7 +56,7 @@ share = functools.partial(_number, end=1)  # below 1
 
 def path(text):
     """argparse type: a path, with ~ for the home folder also where the shell leaves it."""
-    return Path(text).expanduser()
+    return Path(text).expanduser() if text.split("/")[0] == "~" else Path(text)
 
 
 def markdown(rows):
@@ -66,6 +68,21 @@ def markdown(rows):
         lines.append(f"| {' | '.join(padded)} |")
     lines.insert(1, "|" + "|".join("-" * (width + 2) for width in widths) + "|")
     return "\n".join(lines)
+
+
+# A notebook's backend of matplotlib is none for a script.
+os.environ["MPLBACKEND"] = "agg"
+
+
+def _any_bytes(error):
+    """File names can be any bytes, and stay them; what a terminal can't show becomes a ?."""
+    text = error.object[error.start : error.end]
+    return b"".join(
+        bytes([ord(c) & 0xFF]) if "\udc80" <= c <= "\udcff" else b"?" for c in text
+    ), error.end
+
+
+codecs.register_error("any bytes", _any_bytes)
 
 
 def run(function, *arguments, after_interrupt="run the same command again to go on"):
@@ -80,7 +97,7 @@ def run(function, *arguments, after_interrupt="run the same command again to go 
     its traceback, as Python does it.
     """
     prog = sys.argv[0].rsplit("/", 1)[-1]
-    sys.stdout.reconfigure(errors="surrogateescape")  # file names can be any bytes
+    sys.stdout.reconfigure(errors="any bytes")
     try:
         return function(*arguments)
     except (InputError, OSError) as error:

@@ -7,6 +7,7 @@ import numpy as np
 from tensorflow.keras.preprocessing.image import Iterator
 
 from common import files, made, runs
+from common.cli import InputError
 
 # The fields of a run's record that features depend on, besides the photos.
 SOURCE = (
@@ -30,6 +31,8 @@ def save_bottleneck_features(base, generator, path, settings):
         print(f"Using the features in {path.name}.")
         return np.load(path)
     features = base.predict(generator, verbose=runs.VERBOSE).astype("float32", copy=False)
+    if len(features) != generator.n:
+        raise InputError(f"{path}: {len(features)} features of {generator.n} photos; not stored")
     store_features(path, features, source)
     return features
 
@@ -45,11 +48,12 @@ def store_features(path, features, source):
 
 
 def read_source(path):
-    """What the features in `path` were made from; None if they are missing or damaged."""
+    """What the features in `path` were made from; None if some are missing or damaged."""
     try:
         source = json.loads(path.with_suffix(".json").read_text())
         intact = source.pop("sha256") == files.sha256(path)
-    except (OSError, ValueError, KeyError):
+        intact &= len(np.load(path, mmap_mode="r")) == source["photos"]["photos"]
+    except (OSError, ValueError, KeyError, TypeError):
         return None
     return source if intact else None
 

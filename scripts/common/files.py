@@ -6,11 +6,13 @@ import io
 import itertools
 import json
 import os
+import stat
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from common import cli
@@ -20,28 +22,72 @@ ROOT = Path(__file__).resolve().parents[2]  # of the repository
 
 # What Keras's flow_from_directory takes for photos.
 PHOTO_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+# What a photo may be inside, of all that Pillow knows: it hands PostScript to another program.
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP")
+
+# Folders of copies and thumbnails that systems put beside photos: of Synology and QNAP, macOS,
+# Windows, ext4, and Lightroom.
+OF_SYSTEMS = {
+    *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "__macosx"),
+    *("$recycle.bin", "recycler", "system volume information", "lost+found"),
+}
+
+
+def is_the_persons(name):
+    """Whether a file or folder of that name is a person's, neither hidden nor a system's."""
+    return name[0] != "." and name.lower() not in OF_SYSTEMS and not name.endswith(".lrdata")
 
 
 def class_folders(folder):
-    """The subfolders, sorted by name, without hidden ones."""
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+    """The subfolders, sorted by name, without hidden ones and those of systems."""
+    return sorted(path for path in folder.iterdir() if path.is_dir() and is_the_persons(path.name))
 
 
 def photos_below(folder, quiet=False):
     """Paths of the photos in a folder and its subfolders, in Keras's order.
 
-    Files without a photo's ending (in upper or lower case) are skipped, and counted on standard
-    error unless `quiet`. Ignores hidden files and folders, and links to folders.
+    Files without a photo's ending (in upper or lower case) are skipped, and so are pipes and
+    devices and the folders of systems; they are counted on standard error unless `quiet`. Ignores
+    hidden files and folders, and links to folders. A folder that can't be read is listed, too, as
+    if it were a photo, so that whoever reads the photos names it.
     """
-    paths = []
-    for parent, subfolders, names in os.walk(folder):
-        subfolders[:] = [name for name in subfolders if name[0] != "."]  # where to go on
+    paths, unread, systems = [], [], 0
+    for parent, subfolders, names in os.walk(folder, onerror=unread.append):
+        visible = [name for name in subfolders if name[0] != "."]
+        subfolders[:] = filter(is_the_persons, visible)  # where to go on
+        systems += len(visible) - len(subfolders)
         paths += [(parent, name) for name in names if name[0] != "."]
     photos = [Path(*path) for path in sorted(paths) if path[1].lower().endswith(PHOTO_ENDINGS)]
+    photos = [path for path in photos if not is_odd(path)]
     if not quiet and (skipped := len(paths) - len(photos)):
         endings = ", ".join(PHOTO_ENDINGS)
         print(f"{folder}: skipped {skipped} files that are not {endings}", file=sys.stderr)
-    return photos
+    if not quiet and systems:
+        print(f"{folder}: skipped {systems} folders of thumbnails and the like", file=sys.stderr)
+    return photos + [Path(error.filename) for error in unread]
+
+
+def is_odd(path):
+    """Whether this is a pipe, a device or the like, which may block whoever reads it."""
+    try:
+        mode = path.stat().st_mode
+    except OSError:  # whoever reads it says why
+        return False
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
+
+
+def open_picture(content):
+    """A picture from its file's bytes, as Pillow has it, with 8 bits per channel.
+
+    Of 16 bits of grey the upper 8, where Pillow would clip them to white. Raises what Pillow
+    raises, also for formats that are not FORMATS, and ValueError for pixels of unknown range.
+    """
+    picture = Image.open(io.BytesIO(content), formats=FORMATS)
+    if picture.mode == "F" or (picture.mode == "I" and picture.format != "PPM"):
+        raise ValueError("32 bits per pixel, whose range is unknown")
+    if picture.mode[0] == "I":  # I;16, or a .ppm of 16 bits
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+    return picture
 
 
 @contextlib.contextmanager
@@ -52,7 +98,10 @@ def replacing(path):
     temporary name keeps the ending, because Keras insists on `.weights.h5`. Raises InputError
     if the file can't be written.
     """
-    path = Path(path)
+    if is_odd(Path(path)):  # /dev/stdout, say; it would be replaced by a file
+        yield path
+        return
+    path = Path(os.path.realpath(path))  # a link stays one
     temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
@@ -100,8 +149,7 @@ def sha256(path):
 
 
 def _decode(number, content):
-    with Image.open(io.BytesIO(content)) as picture:
-        picture.load()
+    open_picture(content).load()
 
 
 def photo_problem(content, decode=_decode, number=0):
@@ -123,6 +171,8 @@ def photo_problem(content, decode=_decode, number=0):
 
 def look_at(path, decode=_decode, number=0):
     """The SHA-256 of a photo's bytes, and what is wrong with it, see photo_problem()."""
+    if is_odd(Path(path)):
+        return None, "not a regular file"
     try:
         content = Path(path).read_bytes()
     except OSError as error:  # no permission, a link to nowhere or to itself, ...

@@ -10,7 +10,6 @@ The article's pictures are listed in data/manifest.sha256 and data/manifest.phas
 
 import functools
 import hashlib
-import io
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -41,11 +40,9 @@ def fingerprint(content):
     None if the picture can't be read or has too little contrast.
     """
     try:
-        with Image.open(io.BytesIO(content)) as picture:
-            picture.draft("L", (2 * SIDE, 2 * SIDE))  # decodes a JPEG at a small size
-            if picture.mode.startswith("I;16"):  # convert() would make it white
-                picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-            small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
+        picture = files.open_picture(content)
+        picture.draft("L", (2 * SIDE, 2 * SIDE))  # decodes a JPEG at a small size
+        small = picture.convert("L").resize((SIDE, SIDE), Image.Resampling.BOX)
     except Exception:  # broken files make Pillow raise nearly anything
         return None
     brightness = np.asarray(small, float)

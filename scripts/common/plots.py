@@ -5,6 +5,7 @@ import statistics
 import matplotlib
 
 matplotlib.use("Agg")
+matplotlib.rcdefaults()  # whatever the user's matplotlibrc says
 import matplotlib.pyplot as plt
 from PIL import Image
 
@@ -154,6 +155,7 @@ def sheet(pictures, path):
         place.set_axis_off()
     for place, (picture, caption) in zip(axes.flat, pictures, strict=False):
         place.imshow(picture)
+        caption = caption.encode(errors="surrogateescape").decode(errors="replace")  # any bytes
         place.set_title(caption, fontsize=7, parse_math=False)
     with files.replacing(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -101,6 +101,8 @@ def append(path, record):
 
     Raises InputError if it can't be written.
     """
+    if wrong := problem(record):
+        raise InputError(f"{path}: not added, {wrong}")
     line = json.dumps(record).encode() + b"\n"
     with open(path, "a+b", buffering=0) as file:
         fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from PIL import Image
 from tensorflow.keras.preprocessing import image as keras_image
 
 from common import files
+from common.cli import InputError
 
 # Bytes of decoded photos that a generator keeps: 15,900 photos of 150×150 pixels, more than
 # the article needs. Any others are decoded in each epoch. Generators without labels get a
@@ -178,24 +178,20 @@ def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
     """A photo from its file's bytes: uint8 of shape (height, width, 3).
 
     As Keras does it: the first frame of an animation; without transparency; not rotated as EXIF
-    says. But 16-bit grey keeps its upper 8 bits, where Pillow would clip it to white. Raises
-    what Pillow raises, and ValueError for pixels of unknown range.
+    says. But 16-bit grey keeps its upper 8 bits. Raises what files.open_picture() does.
 
     interpolation: "nearest-2016" for the nearest neighbour of Pillow 3.2, else Keras's.
     """
-    with Image.open(io.BytesIO(content)) as picture:
-        if picture.mode in ("I", "F"):
-            raise ValueError("32 bits per pixel, whose range is unknown")
-        if picture.mode.startswith("I;16"):
-            file = io.BytesIO()
-            Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8)).save(file, "PNG")
-            content = file.getvalue()
+    picture = files.open_picture(content)
+    file = io.BytesIO(content)
+    if picture.format is None:  # made of 16 bits
+        picture.save(file := io.BytesIO(), "PNG")
     if interpolation == "nearest-2016":
-        picture = np.asarray(keras_image.load_img(io.BytesIO(content), color_mode=color_mode))
+        picture = np.asarray(keras_image.load_img(file, color_mode=color_mode))
         rows, columns = map(_places_of_2016, picture.shape, image_size)
         return picture[rows[:, None], columns]
     picture = keras_image.load_img(
-        io.BytesIO(content),
+        file,
         color_mode=color_mode,
         target_size=image_size,
         interpolation=interpolation,
@@ -219,8 +215,11 @@ class PhotoIterator(keras_image.DirectoryIterator):
 
     def __init__(self, directory, image_data_generator, **options):
         super().__init__(directory, image_data_generator, **options)
-        photos = set(files.photos_below(directory))
+        folders = files.class_folders(Path(directory))  # which may be links
+        photos = {path for folder in folders for path in files.photos_below(folder)}
         is_photo = np.array([Path(path) in photos for path in self.filepaths], bool)
+        if unread := photos - {*map(Path, self.filepaths)}:
+            raise InputError(f"{min(unread)}: can't be read; make it readable, or remove it")
         self.filenames = list(itertools.compress(self.filenames, is_photo))
         self._filepaths = list(itertools.compress(self._filepaths, is_photo))
         self.classes = self.classes[is_photo]
