@@ -18,6 +18,8 @@ import h5py
 import keras
 import pytest
 
+del sys.modules["bottleneck"]  # which common keeps from pandas
+
 import best
 import bottleneck
 import draw
@@ -227,6 +229,7 @@ STARTER = f"""
 import json, os, signal, sys, time
 sys.path[:0] = {[str(SCRIPTS), str(Path(__file__).parent)]!r}
 from common import backend, cli, images, kernel, networks, runs, transform
+del sys.modules["bottleneck"]
 import best, bottleneck, finetune, predict, scratch, small
 small.shrink(bottleneck, finetune, kernel, scratch)
 for line in sys.stdin:

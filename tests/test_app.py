@@ -25,6 +25,10 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "scripts"))  # pytest has it already
 
 import app
+
+if sys.modules["bottleneck"] is None:  # without pytest, see conftest.py
+    del sys.modules["bottleneck"]
+
 import best
 import bottleneck
 from common import cli

@@ -573,6 +573,15 @@ def test_a_person_s_surroundings_do_not_matter(tmp_path):
     assert (tmp_path / "a.jpg").exists()
 
 
+def test_pandas_does_not_take_a_script_for_the_package_of_that_name(tmp_path):
+    """As it would where it is installed: Keras imports it."""
+    (tmp_path / "pandas.py").write_text("import bottleneck")
+    command = [sys.executable, "-c", "import common, pandas"]
+    environment = {"PYTHONPATH": f"{SCRIPTS}:{tmp_path}"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert "import of bottleneck halted; None in sys.modules" in done.stderr
+
+
 def test_another_python_says_what_is_missing():
     command = [sys.executable, "-I", "-S", "-c", f"import sys; sys.path += [{str(SCRIPTS)!r}]\n"]
     command[-1] += "import common"

@@ -12,3 +12,7 @@ if _missing := [name for name in PACKAGES if importlib.util.find_spec(name) is N
         file=sys.stderr,
     )
     sys.exit(2)
+
+# pandas, which Keras and Streamlit import where it is installed, looks for a package of the
+# name of one of the scripts, and would run it.
+sys.modules.setdefault("bottleneck", None)
