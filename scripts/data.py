@@ -268,8 +268,7 @@ def archive_identity(archive):
     """What identifies an archive without reading it; None for a folder."""
     if not archive.is_file():
         return None
-    status = archive.stat()
-    return [str(archive.resolve()), status.st_size, status.st_mtime_ns]
+    return [str(archive.resolve()), *files.size_and_time(archive)]
 
 
 def refuse_other_photos(output):

@@ -8,6 +8,7 @@ epoch; of several runs, mean ± standard deviation, with their number in bracket
 a commit without changes; then it updates README.md and results/README.md and their pictures.
 """
 
+import functools
 import json
 import re
 import subprocess
@@ -124,6 +125,7 @@ def is_committed(commit):
     return not subprocess.run(command, capture_output=True).returncode
 
 
+@functools.cache  # asked for each fold
 def all_photos_digest():
     """The digest of all of the article's photos."""
     manifest = fingerprints.read_manifest()

@@ -30,6 +30,7 @@ from common import cli, files, fingerprints, folders, kernel, parts
 from common.records import RUNS
 
 SMALL = small.SIZE
+POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 SCRIPTS = files.ROOT / "scripts"
 MANIFEST = fingerprints.read_manifest()
 MODELS = {

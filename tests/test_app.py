@@ -41,7 +41,7 @@ from common import networks, parsers
 import pytest
 import scratch
 import small
-from conftest import SMALL
+from conftest import POSTSCRIPT, SMALL
 from keras import layers
 from PIL import Image
 
@@ -212,9 +212,6 @@ def huge_png(width, height):
     head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([1, 0, 0, 0, 0])
     parts = chunk(b"IHDR", head), chunk(b"IDAT", data), chunk(b"IEND", b"")
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
-
-
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")

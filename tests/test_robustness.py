@@ -25,7 +25,7 @@ import scratch
 import small
 from common import features, files, fingerprints, images, networks, parsers, recipes, records
 from common.cli import InputError
-from conftest import SCRIPTS, SETTINGS, SMALL, example, full_disk
+from conftest import POSTSCRIPT, SCRIPTS, SETTINGS, SMALL, example, full_disk
 from PIL import Image
 
 
@@ -523,9 +523,6 @@ def test_devices_and_links_are_written_through(tmp_path):
     assert os.read(reader, 9) == b"new" and pipe.is_fifo()
     assert link.is_symlink() and target.read_text() == "new"
     os.close(reader)
-
-
-POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
 
 
 def test_formats_that_start_other_programs_are_not_opened():

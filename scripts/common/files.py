@@ -12,7 +12,6 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from common import cli
@@ -67,6 +66,15 @@ def photos_below(folder, quiet=False):
     return photos + [Path(error.filename) for error in unread]
 
 
+def size_and_time(path):
+    """What changes with a file's content, without reading it; None if there is no such file."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return None
+    return [status.st_size, status.st_mtime_ns]
+
+
 def is_odd(path):
     """Whether this is a pipe, a device or the like, which may block whoever reads it."""
     try:
@@ -86,6 +94,8 @@ def open_picture(content):
     if picture.mode == "F" or (picture.mode == "I" and picture.format != "PPM"):
         raise ValueError("32 bits per pixel, whose range is unknown")
     if picture.mode[0] == "I":  # I;16, or a .ppm of 16 bits
+        import numpy as np  # not above: --help does without
+
         return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     return picture
 

@@ -14,7 +14,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from common import files
+from common import cli, files
 from common.cli import InputError
 
 DATA, WEIGHTS = files.ROOT / "data", files.ROOT / "weights"  # of the article's photos
@@ -127,7 +127,7 @@ def vgg16_weights(given, weights):
     if given in ("imagenet", "random"):
         return given
     if given is not None:
-        return str(Path(given).expanduser().resolve())
+        return str(cli.path(str(given)).resolve())
     for link in weights / VGG16, WEIGHTS / VGG16:
         if link.is_symlink():
             if not link.is_file():
@@ -184,8 +184,7 @@ def split_photos(data, folder):
 
     paths = _photos_to_split(data)
     names = [path.relative_to(data).as_posix() for path in paths]
-    stats = [path.stat() if path.exists() else None for path in paths]
-    seen = [[name, s and [s.st_size, s.st_mtime_ns]] for name, s in zip(names, stats, strict=True)]
+    seen = [[n, files.size_and_time(path)] for n, path in zip(names, paths, strict=True)]
     note = folder / ".photos.json"  # of an earlier split
     try:
         earlier = json.loads(note.read_text())

@@ -32,7 +32,7 @@ def made_with(experiment, arguments, weights, digests):
     options = {name: v for name, v in vars(arguments).items() if name not in NOT_COMPARED}
     if "vgg16_weights" in options:
         file = folders.vgg16_weights(arguments.vgg16_weights, weights)
-        options["vgg16_weights"] = [file, _size_and_time(file)]
+        options["vgg16_weights"] = [file, files.size_and_time(file)]
     folder = files.ROOT / "scripts"
     paths = [folder / f"{experiment}.py", *(folder / f"common/{name}.py" for name in LIBRARIES)]
     code = [files.sha256(path) for path in paths]
@@ -76,28 +76,38 @@ def read_record(path):
         return None
 
 
-def note(photos, weights, digests):
-    """Remember the photos' digests for as long as no file's size or time changes."""
-    files.write_json(weights / LISTING, {"listing": _listing(photos), "digests": digests})
+def note(listed, weights, digests):
+    """Remember the photos' digests for as long as no file's size or time changes.
+
+    listed: what listing() said before they were read.
+    """
+    files.write_json(weights / LISTING, {"listing": listed, "digests": digests})
+
+
+def listing(photos):
+    """A digest of the names, sizes and times of the photos in a folder with train/CLASS/ etc."""
+    return _listing(_photos(photos))
 
 
 def _now(experiment, arguments, photos, weights):
     """What made_with() would say today. The photos are read only if one has changed."""
+    there = _photos(photos)
+    listed = _listing(there)
     try:
         known = json.loads((weights / LISTING).read_text())
-        if known["listing"] == _listing(photos):
+        if known["listing"] == listed:
             return made_with(experiment, arguments, weights, known["digests"])
     except (OSError, ValueError, KeyError):
         pass
     digests = []
-    for split, paths in _photos(photos).items():
+    for split, paths in there.items():
         names = [path.relative_to(photos / split).as_posix() for path in paths]
         try:
             found = [files.sha256(path) for path in paths]
         except OSError:  # the training will name it
             return None
         digests.append(fingerprints.data_set_digest(names, found))
-    note(photos, weights, digests)
+    note(listed, weights, digests)
     return made_with(experiment, arguments, weights, digests)
 
 
@@ -114,20 +124,9 @@ def _photos(photos):
     }
 
 
-def _listing(photos):
-    """A digest of the photos' names, sizes and times."""
-    lines = [
-        [str(path), _size_and_time(path)] for paths in _photos(photos).values() for path in paths
-    ]
+def _listing(there):
+    lines = [[str(path), files.size_and_time(path)] for paths in there.values() for path in paths]
     return hashlib.sha256(json.dumps(lines).encode()).hexdigest()
-
-
-def _size_and_time(path):
-    try:
-        status = path.stat() if hasattr(path, "stat") else files.Path(path).stat()
-    except OSError:  # also of the words "imagenet" and "random"
-        return None
-    return [status.st_size, status.st_mtime_ns]
 
 
 def _steps(record):

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 import h5py
 import keras
 import numpy as np
-from PIL import Image
 
 from common import files, images, made, recipes, records, transform, vgg16
 from common.cli import InputError
@@ -146,8 +145,7 @@ def show(content, record, longer_side):
     With the photo's aspect ratio, unless the network sees a crop; not rotated as EXIF says.
     longer_side: in pixels.
     """
-    with Image.open(io.BytesIO(content)) as picture:
-        size = np.array(picture.size[::-1])
+    size = np.array(files.open_picture(content).size[::-1])
     if record["preprocessing"]["keep_aspect_ratio"]:
         size = np.array(record["image_size"])
     size = np.maximum(1, np.round(size * longer_side / size.max())).astype(int)

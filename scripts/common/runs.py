@@ -67,9 +67,10 @@ def describe(experiment, arguments, weights, train_generator, validation_generat
     Raises InputError for photos that can't be read, and for broken records in the folder.
     """
     records.read(weights / records.RUNS)  # a broken one is better found now than at the end
+    listed = made.listing(Path(train_generator.directory).parent)  # before the photos are read
     data = images.describe(train_generator, validation_generator)
     digests = [data[split]["sha256"] for split in ("train", "validation")]
-    made.note(Path(train_generator.directory).parent, weights, digests)
+    made.note(listed, weights, digests)
     return {
         "experiment": experiment,
         "recipe": arguments.recipe,

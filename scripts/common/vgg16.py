@@ -25,7 +25,8 @@ def load(given, weights, image_size, classifier=None, remember=True):
 
     given, weights: see folders.vgg16_weights(). image_size: see convolutional_base().
     classifier: (path, record) of a model on top of it; raises InputError if it was trained on
-    the features of other weights. remember: the file that was given, for the next time.
+    the features of other weights. remember: the file that was given, for the next time. Warns
+    on standard error if the weights are not those behind the README's numbers.
     """
     file = folders.vgg16_weights(given, weights)
     base = convolutional_base(file, image_size)
@@ -38,6 +39,12 @@ def load(given, weights, image_size, classifier=None, remember=True):
     if remember:
         folders.remember_vgg16(file, weights)
     kind = "imagenet" if sha256 == IMAGENET_SHA256 else "random" if file == "random" else "other"
+    if kind == "other":
+        print(
+            f"warning: {file}: VGG16's shape, but not the ImageNet weights behind the "
+            "README's numbers; expect other accuracies",
+            file=sys.stderr,
+        )
     return base, {"vgg16_weights": kind, "vgg16_sha256": sha256}
 
 
@@ -49,8 +56,7 @@ def convolutional_base(weights, image_size):
         "random" for an untrained network, always the same.
     image_size: (height, width) in pixels, at least 32 each.
     Returns a model from (batch, height, width, 3) to (batch, height // 32, width // 32, 512).
-    Raises InputError if the weights are not available or not VGG16's; warns on standard error
-    if they are not those behind the README's numbers.
+    Raises InputError if the weights are not available or not VGG16's.
     """
     input_shape = (*image_size, 3)
     if weights == "random":
@@ -84,12 +90,6 @@ def convolutional_base(weights, image_size):
             f"({textwrap.shorten(str(error), 200)}); expected "
             "Keras's vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5"
         ) from error
-    if digest(base) != IMAGENET_SHA256:
-        print(
-            f"warning: {weights}: VGG16's shape, but not the ImageNet weights behind the "
-            "README's numbers; expect other accuracies",
-            file=sys.stderr,
-        )
     return base
 
 
