@@ -11,6 +11,7 @@
 ##   best        beyond the article: VGG16 fed as it was trained, a kernel classifier (0.99)
 ##   predict     the class of each photo in PHOTOS, by the best model at hand
 ##   evaluate    how good that model is on PHOTOS, a folder with CLASS/ subfolders
+##   export      that model as one .keras file that needs nothing from here
 ##   app         a page on this computer: each model's answer for a photo that you drop there
 ##   preview     20 augmented versions of one photo, in preview/
 ##   crossval    one experiment, trained and tested on all photos in turn
@@ -33,7 +34,7 @@
 ##   PRECISION      float32 or mixed_bfloat16 (what the processor does best)
 ##   DISTRIBUTE     1: scratch and finetune train on all GPUs of this machine
 ##   PHOTOS         what predict and evaluate look at: photos, folders
-##   MODEL          a model's file for predict, evaluate and app (the best at hand)
+##   MODEL          a model's file for predict, evaluate, export, app (the best at hand)
 ##   EXPERIMENT     for crossval: scratch, bottleneck or finetune (bottleneck)
 ##   PYTHON, PYTHON27    to create .venv/ with, 3.11 to 3.13 (python3); for original (python2.7)
 ##   ARGS           more of the script's options: make finetune ARGS="--one-more-block"
@@ -54,8 +55,8 @@ vgg16 = $(call option,VGG16_WEIGHTS,vgg16-weights)
 steps = $(call option,EPOCHS,epochs) $(call option,BATCH_SIZE,batch-size)
 devices = $(if $(DISTRIBUTE),--distribute)
 .NOTPARALLEL: # each training uses all cores by itself
-.PHONY: help demo data scratch bottleneck finetune reproduce report best predict evaluate app \
-  preview crossval efficiency choose bench original publish test clean
+.PHONY: help demo data scratch bottleneck finetune reproduce report best predict evaluate \
+  export app preview crossval efficiency choose bench original publish test clean
 help:
 	@sed -n 's/^## \{0,1\}//p' Makefile
 # The environment. The copy of requirements.txt is made last: it tells a whole .venv.
@@ -106,6 +107,8 @@ predict: $(VENV)  # PHOTOS is cut at its blanks; the script itself takes names w
 	@$(RUN) scripts/predict.py $(use) $(call photos,$$PHOTOS)
 evaluate: $(VENV)
 	@$(RUN) scripts/evaluate.py $(use) $(call photos,"$$PHOTOS")
+export: $(VENV)
+	@$(RUN) scripts/export.py $(use)
 app: .venv/requirements-app.txt
 	@$(RUN) scripts/app.py $(use)
 # What the page needs beyond requirements.txt, whose versions stay; made last, as .venv's.

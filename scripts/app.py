@@ -1,15 +1,18 @@
-"""Serve a page on this computer: drop a photo, see its class and where the network looked.
+"""Serve a page on this computer: drop photos, see their classes and where the network looked.
 
 Shows the class probabilities of each model in the weights folder, the same as predict.py's,
-and a class activation map (Grad-CAM) for the most probable class. Only this computer can open
+and a class activation map (Grad-CAM) for the most probable class. Of several photos, or of a
+folder, it counts what they are taken for. Only this computer can open
 the page, and the page loads nothing from elsewhere. A photo stays in memory and is forgotten
 when the page is closed. Ctrl-C stops the server.
 """
 
 import collections
+import hashlib
 import re
 import socket
 import sys
+from pathlib import PurePosixPath
 
 from common import cli, files, parsers
 from common.cli import InputError
@@ -18,6 +21,7 @@ ADDRESS, PORT = "127.0.0.1", 8501
 MEGABYTES, MEGAPIXELS = 25, 89  # of a photo, at most; Pillow warns of more pixels
 SHOWN = 400  # pixels of a photo's longer side on the page
 MOST_PROBABLE = 10  # classes on the page
+DETAILED = 12  # photos that are shown; the others are only counted
 
 # Streamlit's settings; they override those in its own files and in the environment.
 SETTINGS = {
@@ -106,23 +110,66 @@ def page(models):
 
     st.set_page_config(page_title="Which class is it?", layout="wide")
     st.title("Which class is it?", anchor=False)
-    upload = st.file_uploader("A photo; it stays on this computer")
-    if upload is None:
-        return
-    content = upload.getvalue()
-    if (wrong := problem(content, models)) is not None:
-        st.error(f"This photo can't be read: {escaped(wrong)}")
-        return
-    for column, model in zip(st.columns(len(parsers.MODELS)), models, strict=False):
-        answer, heat = classify(model, content)
-        names = [escaped(name) for name in networks.class_names(model.record)]
-        best = np.argsort(-answer, kind="stable")[:MOST_PROBABLE]
-        column.subheader(model.record["experiment"], anchor=False)
-        for number in best:
-            column.progress(float(answer[number]), text=f"{names[number]} {answer[number]:.4f}")
-        where = "Where it saw" if heat.any() else "It saw nothing that speaks for"
-        picture = gradcam.overlay(networks.show(content, model.record, SHOWN), heat)
-        column.image(picture, caption=f"{where} {names[best[0]]}", output_format="PNG")
+    uploads = st.file_uploader("Photos; they stay on this computer", accept_multiple_files=True)
+    uploads += [
+        upload
+        for upload in st.file_uploader("Or a folder of photos", accept_multiple_files="directory")
+        if all(map(files.is_the_persons, (parts := PurePosixPath(upload.name).parts)))
+        and files.is_photo(parts[-1])
+    ]
+    # What has been looked at stays, since all of this runs again for each photo that is added.
+    known = st.session_state.setdefault("known", {})
+    read = []
+    for upload in cli.progress(uploads, "Photos"):
+        content = upload.getvalue()
+        key = hashlib.sha256(content).digest(), id(models)
+        if key not in known:
+            wrong = problem(content, models)
+            known[key] = wrong or [classify(model, content) for model in models]
+        if isinstance(known[key], str):
+            st.error(f"{escaped(upload.name)}: can't be read ({escaped(known[key])})")
+        else:
+            read.append((upload, known[key]))
+    if len(read) > 1:
+        for number, model in enumerate(models):
+            st.subheader(model.record["experiment"], anchor=False)
+            counted = [
+                (PurePosixPath(upload.name).parent.name, answers[number][0].argmax())
+                for upload, answers in read
+            ]
+            st.markdown(count_table(counted, networks.class_names(model.record)))
+    for upload, answers in read[:DETAILED]:
+        st.header(escaped(upload.name), anchor=False, divider=True)
+        columns = st.columns(len(parsers.MODELS))
+        for column, model, answer in zip(columns, models, answers, strict=False):
+            show(column, model, upload.getvalue(), *answer)
+    if len(read) > DETAILED:
+        st.write(f"The first {DETAILED} of {len(read)} photos are shown.")
+
+
+def count_table(answers, names):
+    """Markdown table: how many photos of each folder (rows) are taken for each class.
+
+    answers: [(folder's name, class number), ...]. names: the classes'.
+    """
+    rows = [("folder", "photos", "taken for")]
+    for folder in sorted({folder for folder, _ in answers}):
+        counts = collections.Counter(number for where, number in answers if where == folder)
+        taken = ", ".join(f"{names[number]} {count}" for number, count in counts.most_common())
+        rows.append((escaped(folder), str(counts.total()), escaped(taken)))
+    return cli.markdown(rows)
+
+
+def show(column, model, content, answer, heat):
+    """One model's answer to a photo, and where it saw that, in a column of the page."""
+    names = [escaped(name) for name in networks.class_names(model.record)]
+    best = np.argsort(-answer, kind="stable")[:MOST_PROBABLE]
+    column.subheader(model.record["experiment"], anchor=False)
+    for number in best:
+        column.progress(float(answer[number]), text=f"{names[number]} {answer[number]:.4f}")
+    where = "Where it saw" if heat.any() else "It saw nothing that speaks for"
+    picture = gradcam.overlay(networks.show(content, model.record, SHOWN), heat)
+    column.image(picture, caption=f"{where} {names[best[0]]}", output_format="PNG")
 
 
 def escaped(text):

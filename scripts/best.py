@@ -4,12 +4,14 @@ Shows VGG16 what it was trained on, larger photos with ImageNet's mean subtracte
 pools its last feature maps into weights/pooled_features_{train,validation}.npy. A
 Gaussian-kernel classifier on them is computed in closed form: no layer is fine-tuned,
 nothing is random, and every seed gives the same. Writes weights/best.weights.h5, one
-Keras model from pixels to probability, and a line of weights/runs.jsonl. Interrupted,
-it runs the photos of at most one folder through VGG16 again. What is chosen here was
-chosen by choose.py, which sees training photos only.
+Keras model from pixels to probability, and a line of weights/runs.jsonl; then tells
+which classes it takes for which, and what more photos may bring. Interrupted, it runs
+the photos of at most one folder through VGG16 again. What is chosen here was chosen by
+choose.py, which sees training photos only.
 """
 
 import time
+from pathlib import Path
 
 from common import cli, parsers
 
@@ -30,14 +32,15 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 from common import backend  # noqa: F401  first, it sets Keras up
 import keras
 
-from common import features, images, kernel, networks, runs, vgg16
+from common import answers, features, images, kernel, networks, runs, vgg16
 
 
 def main(arguments, photos, weights):
     """Run the script with what parse() returned."""
+    preprocessing = kernel.PREPROCESSING | images.upright(photos / "train")
     train_generator, validation_generator = (
         images.in_order_generator(
-            photos / split, kernel.IMAGE_SIZE, arguments.batch_size, kernel.PREPROCESSING
+            photos / split, kernel.IMAGE_SIZE, arguments.batch_size, preprocessing
         )
         for split in ("train", "validation")
     )
@@ -63,13 +66,26 @@ def main(arguments, photos, weights):
     )
     seconds = time.perf_counter() - started
 
-    answers = classifier.predict(validation_data, verbose=0)
-    measured = kernel.measure(networks.class_probabilities(answers), validation_generator.classes)
+    outputs = classifier.predict(validation_data, verbose=0)
+    labels, probabilities = validation_generator.classes, networks.class_probabilities(outputs)
+    measured = kernel.measure(probabilities, labels)
     settings, _, state = runs.begin(settings, classifier)
     state["seconds_per_epoch"].append(round(seconds, 2))
     state["history"] = {f"val_{name}": [runs.number(value)] for name, value in measured.items()}
     model = keras.Model(base.input, classifier(feature_model.output))
-    runs.save(model, weights / "best.weights.h5", settings, state, answers)
+    runs.save(model, weights / "best.weights.h5", settings, state, outputs)
+
+    # when to trust it
+    names = list(train_generator.class_indices)
+    print(f"\n{answers.table(labels, probabilities.argmax(axis=1), names)}")
+    paths = [Path(path) for path in validation_generator.filepaths]
+    answers.show_mistakes(paths, labels, probabilities, settings, weights / answers.SHEET)
+    by_share = kernel.learning_curve(train_data, train_generator.targets, validation_data, labels)
+    print(
+        "Accuracy with a quarter, half and all of the training photos: "
+        f"{', '.join(f'{accuracy:.3f}' for accuracy in by_share)}. Twice as many seldom gain more "
+        "than the last doubling did."
+    )
 
 
 if __name__ == "__main__":

@@ -60,8 +60,8 @@ def cross_validate(features, labels, fold, gamma, ridge):
     scores = np.empty(labels.shape)
     for tested in range(fold.max() + 1):
         train, test = fold != tested, fold == tested
-        coefficients, _ = kernel.kernel_ridge(features[train], labels[train], gamma, ridge)
-        scores[test] = kernel.similarity(features[test], features[train], gamma) @ coefficients
+        near, coefficients, _ = kernel.fit(features[train], labels[train], gamma, ridge)
+        scores[test] = kernel.similarity(features[test], near, gamma) @ coefficients
     if labels.ndim == 1:
         right = (scores > 0) == labels
     else:
@@ -106,8 +106,9 @@ def main(arguments, photos, weights):
     runs.set_precision(arguments.precision)
     commit = runs.commit()  # of the code that runs; at the end it may be another
 
-    rescaled = {**recipes.PREPROCESSING, "interpolation": "bilinear"}
-    fed = [(size, kernel.PREPROCESSING) for size in IMAGE_SIZES]
+    upright = images.upright(photos / "train")
+    rescaled = {**recipes.PREPROCESSING, "interpolation": "bilinear", **upright}
+    fed = [(size, kernel.PREPROCESSING | upright) for size in IMAGE_SIZES]
     choices = []
     for size, preprocessing in [*fed, (kernel.IMAGE_SIZE[0], rescaled)]:
         generator, features, settings = pooled_features(

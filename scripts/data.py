@@ -112,7 +112,11 @@ def open_archive(source, work, name=None):
             infos = [info for info in archive.infolist() if not info.is_dir()]
             for info in infos:
                 check_member(name, info)
-            inner = [info for info in infos if PurePosixPath(info.filename).name == "train.zip"]
+            inner = [
+                info
+                for info in infos
+                if PurePosixPath(info.filename.replace("\\", "/")).name == "train.zip"
+            ]
             if inner:
                 unpacked = work / "train.zip"
                 with archive.open(inner[0]) as packed, open(unpacked, "wb") as file:
@@ -120,7 +124,11 @@ def open_archive(source, work, name=None):
                 with open_archive(unpacked, work, f"train.zip in {name}") as members:
                     yield members
             else:
-                yield {info.filename: lambda info=info: archive.read(info) for info in infos}
+                yield {
+                    # Some programs of Windows write backslashes, against the format.
+                    info.filename.replace("\\", "/"): lambda info=info: archive.read(info)
+                    for info in infos
+                }
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(
             f"{name}: not a complete zip archive ({error}); delete it and get it again"

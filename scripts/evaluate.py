@@ -1,7 +1,7 @@
 """Evaluate a model on photos whose classes are known: those in CLASS/ subfolders.
 
-Prints the accuracy with its 95 % interval, the log loss, the confusion matrix and the recall
-per class, and shows the worst mistakes on one sheet. Use photos that the model was not trained
+Prints the accuracy with its 95 % interval, the log loss, the recall per class and what is taken
+for what, and shows the worst mistakes on one sheet. Use photos that the model was not trained
 on, data/validation for example. Unreadable photos are named on standard error and skipped; the
 exit status is then 1.
 """
@@ -11,9 +11,7 @@ import sys
 from common import cli, files, folders, parsers
 from common.cli import InputError
 
-SHEET = "mistakes.jpg"
-MISTAKES = 20  # on the sheet
-SHOWN = 300  # pixels of a photo's longer side there
+SHEET = "mistakes.jpg"  # beside the model
 
 
 def parse(argv=None):
@@ -46,7 +44,7 @@ from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 from tqdm import tqdm
 
-from common import kernel, networks, tables
+from common import answers, kernel, networks, tables
 
 
 def find_photos(folder, names):
@@ -54,7 +52,7 @@ def find_photos(folder, names):
 
     names: the model's classes. Raises InputError if there are no such folders, or others.
     """
-    classes = files.class_folders(folder)
+    classes = files.class_folders(folders.inside(folder))
     unknown = [path.name for path in classes if path.name not in names]
     if not classes or unknown:
         raise InputError(
@@ -67,16 +65,6 @@ def find_photos(folder, names):
     if not photos:
         raise InputError(f"{folder}: no photos in its class subfolders")
     return photos
-
-
-def confusion_table(labels, answers, names):
-    """Markdown table: the photos of each class (rows) by predicted class (columns)."""
-    rows = [("is \\ taken for", *names, "recall")]
-    for number, name in enumerate(names):
-        counts = np.bincount(answers[labels == number], minlength=len(names))
-        recall = f"{counts[number] / counts.sum():.3f}" if counts.any() else ""
-        rows.append((name, *map(str, counts), recall))
-    return cli.markdown(rows)
 
 
 def main(arguments, path, sheet):
@@ -106,7 +94,6 @@ def main(arguments, path, sheet):
         raise InputError(f"{arguments.folder}: none of its {len(photos)} photos can be read")
     paths, labels, probabilities = zip(*read, strict=True)
     labels, probabilities = np.array(labels), np.stack(probabilities)
-    answers = probabilities.argmax(axis=1)
     measured = kernel.measure(probabilities, labels)
     majority = max(np.bincount(labels)) / len(labels)
     print(
@@ -114,27 +101,11 @@ def main(arguments, path, sheet):
         f"Accuracy: {measured['accuracy']:.4f} "
         f"(95 %: {tables.interval(measured['accuracy'], len(labels))}; "
         f"always predicting the largest class: {majority:.4f})\n"
-        f"Log loss: {measured['loss']:.4f}\n\n{confusion_table(labels, answers, names)}"
+        f"Log loss: {measured['loss']:.4f}\n\n"
+        f"{answers.table(labels, probabilities.argmax(axis=1), names)}"
     )
 
-    wrong = np.flatnonzero(answers != labels)
-    worst = wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:MISTAKES]
-    mistakes = []
-    for number in worst:
-        label, answer = labels[number], answers[number]
-        caption = (
-            f"is {names[label]}, taken for {names[answer]} ({probabilities[number, answer]:.2f})"
-        )
-        picture = networks.show(paths[number].read_bytes(), record, SHOWN)
-        mistakes.append((picture, f"{paths[number].name}\n{caption}"))
-    if mistakes:
-        from common import plots  # not above: matplotlib is slow to import
-
-        plots.sheet(mistakes, sheet)
-        print(f"\nMistakes: {wrong.size}   The worst {len(mistakes)}: {sheet}")
-    else:
-        sheet.unlink(missing_ok=True)  # an earlier one would be taken for this one
-        print("\nMistakes: 0")
+    answers.show_mistakes(paths, labels, probabilities, record, sheet)
     if len(read) < len(photos):
         print(f"{len(photos) - len(read)} photos could not be read", file=sys.stderr)
         sys.exit(1)

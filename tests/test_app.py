@@ -269,8 +269,10 @@ def test_the_photo_is_shown_as_the_network_sees_it(models, photo):
     assert cropped.shape == (400, 400, 3)
     with Image.open(photo) as picture:
         width, height = picture.size
-    turned = networks.show(odd_photos(photo)["turned.jpg"], record, app.SHOWN)
-    assert (turned.shape[1] > turned.shape[0]) == (width > height)
+    for number, upright in (0, True), (-1, False):  # best turns it, the small convnet does not
+        model = models[2][number].record
+        shown = networks.show(odd_photos(photo)["turned.jpg"], model, app.SHOWN)
+        assert (shown.shape[1] > shown.shape[0]) == ((width > height) != upright)
 
 
 # The command line.
@@ -322,6 +324,72 @@ def test_a_retrained_model_is_loaded_again(streamlit, folders, monkeypatch, caps
             os.utime(path, ns=(path.stat().st_atime_ns, path.stat().st_mtime_ns + 1_000_000))
         refusal(monkeypatch, capsys, "--weights", folders[2], "--port", 70000)
         assert len(loads) == count
+
+
+# The page, without a browser.
+
+
+@pytest.fixture
+def testing(streamlit, models, monkeypatch):
+    """Streamlit's own stand-in for a browser, on the page with models of three classes."""
+    from streamlit.testing.v1 import AppTest
+
+    def run():
+        import app
+
+        app.page(app.MODELS_TO_TEST)
+
+    monkeypatch.setattr(app, "MODELS_TO_TEST", models[3], raising=False)
+    return AppTest.from_function(run, default_timeout=120).run()
+
+
+def uploaded(paths, folder=""):
+    return [(f"{folder}{path.name}", path.read_bytes(), "image/jpeg") for path in paths]
+
+
+def test_several_photos_at_once(testing, models, drawings, monkeypatch):
+    photos = sorted((drawings / "validation/cats").glob("*.jpg"))[:3]
+    broken = ("broken.jpg", photos[0].read_bytes()[:400], "image/jpeg")
+    testing.file_uploader[0].set_value([*uploaded(photos), broken]).run()
+    assert not testing.exception
+    (error,) = testing.error
+    assert error.value.startswith("broken\\.jpg: can't be read")
+    assert [header.value for header in testing.header] == [app.escaped(p.name) for p in photos]
+    tables = [markdown.value for markdown in testing.markdown if "taken for" in markdown.value]
+    for model, table in zip(models[3], tables, strict=True):
+        names = networks.class_names(model.record)
+        taken = [names[predicted(model, photo).argmax()] for photo in photos]
+        for name in set(taken):
+            assert f"{app.escaped(name)} {taken.count(name)}" in table
+    # Another photo: those before are not looked at again.
+    looked = []
+    classify = app.classify
+    monkeypatch.setattr(app, "classify", lambda *a: looked.append(a) or classify(*a))
+    more = sorted((drawings / "validation/dogs").glob("*.jpg"))[:1]
+    testing.file_uploader[0].set_value(uploaded([*photos, *more])).run()
+    assert len(looked) == len(models[3]) and len(testing.header) == 4
+
+
+def test_a_folder_of_class_folders_is_counted(testing, models, drawings, monkeypatch):
+    monkeypatch.setattr(app, "DETAILED", 2)
+    drawn = drawings / "validation"
+    cats, dogs = (sorted((drawn / name).glob("*.jpg"))[:3] for name in ("cats", "dogs"))
+    odd = [("data/cats/@eaDir/1.jpg", b"x", ""), ("data/notes.txt", b"x", "")]
+    files = uploaded(cats, "data/cats/") + uploaded(dogs, "data/dogs/") + odd
+    testing.file_uploader[1].set_value(files).run()
+    assert not testing.exception and not testing.error
+    tables = [markdown.value for markdown in testing.markdown if "taken for" in markdown.value]
+    assert len(tables) == len(models[3])
+    for model, table in zip(models[3], tables, strict=True):
+        rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()]
+        assert [row[:2] for row in rows[2:]] == [["cats", "3"], ["dogs", "3"]]
+        names = networks.class_names(model.record)
+        for photos, (_, _, told) in zip((cats, dogs), rows[2:], strict=True):
+            taken = [names[predicted(model, photo).argmax()] for photo in photos]
+            expected = {f"{app.escaped(name)} {taken.count(name)}" for name in taken}
+            assert set(told.replace("\\,", ",").split(", ")) == expected
+    assert len(testing.header) == 2
+    assert any("first 2 of 6 photos" in markdown.value for markdown in testing.markdown)
 
 
 # The page, served.

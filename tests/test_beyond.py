@@ -1,7 +1,6 @@
 """Beyond the article: the kernel classifier, how it was chosen, and fewer photos."""
 
 import json
-import shutil
 
 import keras
 import numpy as np
@@ -13,7 +12,8 @@ import choose
 import efficiency
 import finetune
 import report
-from common import features, files, images, kernel, parsers, parts, records, tables, vgg16
+from common import features, files, images, kernel, networks, parsers, parts, records, tables
+from common import vgg16
 from common.cli import InputError
 from conftest import ARTICLES, MODELS, SETTINGS, SMALL, example, stored_model
 
@@ -46,6 +46,39 @@ def test_left_out_means_computed_without_the_photo(unit_vectors):
         coefficients, _ = kernel.kernel_ridge(x[others], labels[others], gamma=1.0, ridge=0.1)
         score = kernel.similarity(x[[number]], x[others], 1.0) @ coefficients
         assert score[0] == pytest.approx(left_out[number], abs=1e-8)
+
+
+def many_unit_vectors(photos, classes=2):
+    random = np.random.default_rng(0)
+    labels = np.arange(photos) % classes
+    vectors = random.normal(size=(photos, 20)) + 1.2 * np.eye(classes, 20)[labels]
+    return (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype("float32"), labels
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_with_all_photos_as_landmarks_nothing_is_approximate(classes, monkeypatch):
+    monkeypatch.setattr(kernel, "ROWS", 70)
+    x, labels = many_unit_vectors(300, classes)
+    labels = labels if classes == 2 else np.eye(3)[labels]
+    exact, left_out = kernel.kernel_ridge(x, labels, 2.0, 0.01)
+    near, near_left_out = kernel.landmark_ridge(x, x, labels, 2.0, 0.01)
+    at = kernel.similarity(-x, x, 2.0)
+    np.testing.assert_allclose(at @ near, at @ exact, atol=1e-4)
+    np.testing.assert_allclose(near_left_out, left_out, atol=1e-4)
+
+
+def test_many_photos_need_few_kernel_functions_and_are_classified_as_well(monkeypatch):
+    x, labels = many_unit_vectors(1500)
+    train, tested = slice(0, 1000), slice(1000, None)
+    accuracies = []
+    for exact in 1000, 500:
+        monkeypatch.setattr(kernel, "EXACT", exact)
+        monkeypatch.setattr(kernel, "LANDMARKS", 200)
+        classifier = kernel.build_classifier(x[train], labels[train], kernel.GAMMA, kernel.RIDGE)
+        assert classifier.layers[0].units == (1000 if exact == 1000 else 200)
+        answers = networks.class_probabilities(classifier.predict(x[tested], verbose=0))
+        accuracies.append(kernel.measure(answers, labels[tested])["accuracy"])
+    assert accuracies[0] > 0.7 and abs(accuracies[0] - accuracies[1]) < 0.05
 
 
 def test_platt_scaling_gives_probabilities():
@@ -120,8 +153,9 @@ def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatc
     settings = {"IMAGE_SIZES": (32, 48), "GAMMAS": (1.0,), "RIDGES": (0.1, 1.0)}
     for name, values in settings.items():
         monkeypatch.setattr(choose, name, values)
-    shutil.rmtree(data / "validation")
     workplace.data = data
+    for photo in (data / "validation").glob("*/*"):
+        photo.write_bytes(b"broken")
     assert workplace.status(choose, "--vgg16-weights", "random") == 0
     choice = json.loads((workplace.weights / "choice.json").read_text())
     # two sizes as VGG16 was trained and one otherwise, one and both layers, two ridges

@@ -274,10 +274,10 @@ PHOTO = "train/cats/cat.3.jpg"
         ),
         (
             lambda: Path(PHOTO).write_text("no picture"),
-            r"cat\.3\.jpg \(the file is not a picture\)",
+            r"cat\.3\.jpg: can.t be read \(the file is not a picture\)",
         ),
-        (lambda: Path(PHOTO).write_bytes(b""), r"cat\.3\.jpg \(the file is empty\)"),
-        (lambda: os.truncate(PHOTO, 2000), r"cat\.3\.jpg \(image file is truncated"),
+        (lambda: Path(PHOTO).write_bytes(b""), r"cat\.3\.jpg: can.t be read \(the file is empty\)"),
+        (lambda: os.truncate(PHOTO, 2000), r"cat\.3\.jpg: can.t be read \(image file is truncated"),
     ],
 )
 def test_bad_folders_and_photos_are_refused(data, monkeypatch, spoil, message):

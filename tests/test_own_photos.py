@@ -1,9 +1,12 @@
 """A person's own photos: five classes, folders without a split, predicting and evaluating."""
 
 import csv
+import errno
 import json
+import os
 import re
 import sys
+from pathlib import Path
 
 import best
 import bottleneck
@@ -15,7 +18,7 @@ import predict
 import pytest
 import scratch
 import small
-from common import cli, folders, images, networks, parsers, plots, records, tables, vgg16
+from common import answers, cli, folders, images, networks, parsers, plots, records, tables, vgg16
 from common.cli import InputError
 from conftest import SMALL, full_disk
 from PIL import Image, ImageDraw
@@ -115,8 +118,8 @@ def assert_predicted_as_recorded(path, photos, record, expected):
     """predict.py gives the probabilities that the training found for the validation photos."""
     model, about = networks.load(path, "random")
     assert about["run"] == record["run"]
-    answers = [answer for _, answer, _ in networks.predict(model, about, photos)]
-    np.testing.assert_allclose(answers, expected, atol=1e-5)
+    found = [answer for _, answer, _ in networks.predict(model, about, photos)]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("script", EXPERIMENTS)
@@ -172,10 +175,12 @@ def test_evaluate_counts_correctly(trained, runs, start, tmp_path):
     assert float(told.split()[-1]) == pytest.approx(record["history"]["val_loss"][-1], abs=1e-4)
     lines = [line for line in out.splitlines() if line.startswith("|")]
     cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
-    assert cells[0] == ["is \\ taken for", *sorted(SHAPES), "recall"]
-    answers = np.array(record["val_probabilities"]).argmax(axis=1)
-    expected = np.bincount(answers[:3], minlength=5)
-    assert cells[2] == ["circle", *map(str, expected), f"{expected[0] / 3:.3f}"]
+    assert cells[0] == ["is \\ taken for", *sorted(SHAPES), "recall", "95 %"]
+    taken = np.array(record["val_probabilities"]).argmax(axis=1)
+    expected = np.bincount(taken[:3], minlength=5)
+    recall = expected[0] / 3
+    shown = [f"{recall:.3f}", tables.interval(recall, 3)]
+    assert cells[2] == ["circle", *map(str, expected), *shown]
     wrong = round(11 * (1 - record["val_accuracy"]))
     assert f"Mistakes: {wrong}" in out
     with Image.open(sheet) as picture:
@@ -338,7 +343,7 @@ def test_a_broken_photo_is_named_and_not_the_link_to_it(tmp_path):
     broken = tmp_path / "data/b/1.png"
     broken.write_bytes(broken.read_bytes()[:40])
     folders.split_photos(tmp_path / "data", tmp_path / "split")
-    with pytest.raises(InputError, match=f"can't read {re.escape(str(broken))} "):
+    with pytest.raises(InputError, match=f"{re.escape(str(broken))}: can't be read"):
         for split in "train", "validation":
             images.in_order_generator(tmp_path / "split" / split, SMALL, 4).digests()
 
@@ -349,8 +354,8 @@ def test_a_broken_photo_is_named_and_not_the_link_to_it(tmp_path):
         (["a/1.jpg", "a/2.jpg", "b/1.jpg"], "data/b: one photo; a class needs"),
         (["a/1.jpg", "a/2.jpg"], "at least two classes.* found a"),
         (["a/1.jpg", "a/2.jpg", "b/notes.txt"], "data/b: no photos; a class needs"),
-        (["one/a/1.jpg", "one/b/1.jpg", "two/a/1.jpg", "two/b/1.jpg"], "so they are not classes"),
-        (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "validation: no such folder"),
+        (["one/a/1.jpg", "one/b/1.jpg", "two/a/1.jpg", "two/b/1.jpg"], "one: no photos, only the"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "data/val: the experiments need at"),
         (["readme.txt"], "at least two classes.* found none"),
     ],
 )
@@ -365,11 +370,126 @@ def test_folders_that_are_not_data_sets(names, message, tmp_path):
             images.in_order_generator(photos / split, SMALL, 4)
 
 
+def fill(folder, *classes, photos=3):
+    """Class folders with a few photos each, all of them different."""
+    for name in classes:
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(photos):
+            noise = np.random.default_rng([number, *map(ord, name)]).integers(0, 255, (9, 9, 3))
+            Image.fromarray(noise.astype(np.uint8)).save(folder / name / f"{number}.png")
+
+
+@pytest.mark.parametrize(
+    ("classes", "train", "validation", "unused"),
+    [
+        # of known archives: cats and dogs, chest X-rays, scenes, fruits
+        (("training_set/training_set/*", "test_set/test_set/*"), 0, 1, ""),
+        (("Train/*", "Val/*", "Test/*"), 0, 1, "Test"),
+        (("archive/x/train/*", "archive/x/val/*", "archive/x/test/*"), 0, 1, "test"),
+        (("seg_train/seg_train/*", "seg_test/seg_test/*", "seg_pred/seg_pred"), 0, 1, "seg_pred"),
+        (("Training/*", "Test/*", "test-multiple_fruits", "papers"), 0, 1, "papers, test-multip"),
+        (("train/*", "valid/*"), 0, 1, ""),
+        (("trainImages/*", "testImages/*"), 0, 1, ""),
+        (("TRAIN SET/*", "DEV SET/*", "TEST SET/*"), 0, 1, "TEST SET"),
+        (("train/*", "test"), 0, None, "test"),  # without classes, to be sent in
+        (("train/*",), 0, None, ""),
+        (("PetImages/*",), 0, None, ""),
+    ],
+)
+def test_parts_of_a_division_by_any_usual_name(
+    classes, train, validation, unused, tmp_path, capsys
+):
+    data, weights = tmp_path / "data", tmp_path / "weights"
+    names = [[n.replace("*", c) for c in (("a", "b") if "*" in n else " ")] for n in classes]
+    for each in names:
+        fill(data, *each)
+    photos, _ = folders.photos_and_weights(data, weights)
+    generators = [
+        images.in_order_generator(photos / split, SMALL, 4) for split in ("train", "validation")
+    ]
+    for generator in generators:
+        assert list(generator.class_indices) == ["a", "b"]
+    found = [{os.path.realpath(p) for p in generator.filepaths} for generator in generators]
+    of = [{str(p) for name in each for p in (data / name).glob("*.png")} for each in names]
+    assert found == [of[train], of[validation]] if validation else found[0] | found[1] == of[train]
+    told = capsys.readouterr().out
+    assert (f"not used: {unused}" in told) if unused else ("not used" not in told)
+    assert folders.photos_and_weights(data, weights)[0] == photos  # again
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (("train", "test"), "test, train have no class folders; put each class's photos"),
+        (("train/a", "train/b", "val/a", "val/b", "valid/a"), "more than one division"),
+        (("train/a", "test/a", "seg_train/a", "seg_test/a"), "more than one division"),
+        (("fold1/a", "fold1/b", "c"), "fold1: no photos, only the folders a, b; if these"),
+        (("train/x/a", "train/x/b", "train/y/a", "train/y/b", "val/x/a"), "x: no photos, only"),
+    ],
+)
+def test_folders_that_may_be_no_classes_are_refused(classes, message, tmp_path):
+    fill(tmp_path / "data", *classes)
+    with pytest.raises(InputError, match=message):
+        folders.photos_and_weights(tmp_path / "data", tmp_path / "weights")
+    assert not (tmp_path / "weights").exists()
+
+
+def test_classes_may_be_called_like_parts(tmp_path):
+    fill(tmp_path / "data", "train", "bus", "test tube", "valley")
+    photos, _ = folders.photos_and_weights(tmp_path / "data", tmp_path / "weights")
+    classes = images.in_order_generator(photos / "train", SMALL, 4).class_indices
+    assert list(classes) == ["bus", "test tube", "train", "valley"]
+
+
+def test_outputs_among_the_photos_are_refused_and_leave_nothing(tmp_path):
+    fill(tmp_path / "data", "a", "b")
+    with pytest.raises(InputError, match="inside the photos' folder"):
+        folders.photos_and_weights(tmp_path / "data", tmp_path / "data/weights")
+    assert {path.name for path in (tmp_path / "data").iterdir()} == {"a", "b"}
+
+
+def test_a_disk_without_links_is_named(tmp_path, monkeypatch):
+    fill(tmp_path / "data", "a", "b")
+
+    def refuse(*_):
+        raise PermissionError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refuse)
+    with pytest.raises(InputError, match=r"can't make links .* a folder on another disk"):
+        folders.photos_and_weights(tmp_path / "data", tmp_path / "weights")
+    folders.remember_vgg16(tmp_path / "vgg16.h5", tmp_path / "weights")  # is only not remembered
+
+
+def test_many_classes_have_a_row_each_and_what_they_are_taken_for():
+    names = [f"class {number}" for number in range(12)]
+    labels = np.repeat(np.arange(12), 4)
+    taken = labels.copy()
+    taken[[0, 1, 5]] = 3, 3, 2
+    lines = answers.table(labels, taken, names).splitlines()
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+    assert cells[0] == ["class", "photos", "taken for", "recall", "95 %"] and len(cells) == 14
+    assert cells[2] == ["class 0", "4", "class 3 2", "0.500", tables.interval(0.5, 4)]
+    assert cells[3][:4] == ["class 1", "4", "class 2 1", "0.750"]
+    assert cells[4][:4] == ["class 2", "4", "", "1.000"]
+
+
+def test_best_tells_when_to_trust_it(workplace, capsys):
+    record = workplace.run(best)
+    told = capsys.readouterr().out
+    (curve,) = [line for line in told.splitlines() if line.startswith("Accuracy with a quarter")]
+    shares = [float(share) for share in re.findall(r"\d\.\d+", curve)]
+    assert len(shares) == 3 and shares[-1] == pytest.approx(record["val_accuracy"], abs=5e-4)
+    wrong = round((1 - record["val_accuracy"]) * 12)
+    assert f"Mistakes: {wrong}" in told and "| is \\ taken for | cats " in told
+    assert (workplace.weights / "mistakes.jpg").exists() == bool(wrong)
+
+
 def test_each_data_set_has_its_own_outputs(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(folders, "WEIGHTS", tmp_path / "weights")
     monkeypatch.setattr(folders, "DATA", tmp_path / "data")
     for name in "data", "a/photos", "b/photos":
-        (tmp_path / name / "train").mkdir(parents=True)
+        for of_class in "train/a", "train/b", "validation/a", "validation/b":
+            (tmp_path / name / of_class).mkdir(parents=True)
 
     def settle(data, weights=None):
         return folders.photos_and_weights(tmp_path / data, weights)[1]

@@ -126,6 +126,19 @@ def assert_exactly_the_articles(report, output, kaggle, manifest):
                 "sampleSubmission.csv": b"id,label",
             },
         ),
+        # as some programs of Windows write names
+        (
+            "windows.zip",
+            lambda photos: {
+                name.replace("/", "\\"): content for name, content in as_train_zip(photos).items()
+            },
+        ),
+        (
+            "windows too.zip",
+            lambda photos: {
+                "all\\train.zip": write_zip(io.BytesIO(), as_train_zip(photos)).getvalue()
+            },
+        ),
         # matched by content
         ("kagglecatsanddogs_5340.zip", lambda photos: as_microsoft(renumbered(photos))),
     ],

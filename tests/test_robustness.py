@@ -1,6 +1,7 @@
 """Unusual photos, full disks, interruptions: what the README promises."""
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -23,7 +24,17 @@ import preview
 import pytest
 import scratch
 import small
-from common import features, files, fingerprints, images, networks, parsers, recipes, records
+from common import (
+    features,
+    files,
+    fingerprints,
+    images,
+    kernel,
+    networks,
+    parsers,
+    recipes,
+    records,
+)
 from common.cli import InputError
 from conftest import POSTSCRIPT, SCRIPTS, SETTINGS, SMALL, example, full_disk
 from PIL import Image
@@ -93,6 +104,164 @@ def test_the_exif_rotation_is_ignored_as_in_2016():
     np.testing.assert_array_equal(decode(content), np.asarray(picture))
 
 
+TURNED = {  # a picture as a camera stores it for each number in its EXIF
+    1: lambda p: p,
+    2: lambda p: p[:, ::-1],
+    3: lambda p: p[::-1, ::-1],
+    4: lambda p: p[::-1],
+    5: lambda p: p.swapaxes(0, 1),
+    6: lambda p: np.rot90(p, 1),
+    7: lambda p: np.rot90(p, 2).swapaxes(0, 1),
+    8: lambda p: np.rot90(p, -1),
+}
+
+
+def turned(pixels, number, format="PNG", **options):
+    """A file whose picture is `pixels` when it is turned as it says."""
+    exif = Image.Exif()
+    exif[0x0112] = number
+    stored = Image.fromarray(np.ascontiguousarray(TURNED[number](pixels)))
+    return encoded(stored, format, exif=exif, **options)
+
+
+@pytest.mark.parametrize("number", TURNED)
+@pytest.mark.parametrize("kind", ["colour", "grey", "16 bits", "WebP", "TIFF"])
+def test_own_photos_are_upright(number, kind):
+    """In best's preprocessing of own photos."""
+    pixels = np.random.default_rng(0).integers(0, 255, (20, 30, 3), np.uint8)
+    format, options = "PNG", {}
+    if kind == "grey":
+        pixels = pixels[..., 0]
+    elif kind == "16 bits":
+        pixels = pixels[..., 0].astype(np.uint16) * 256
+    elif kind in ("WebP", "TIFF"):
+        format, options = kind.upper(), {"lossless": True} if kind == "WebP" else {}
+    content = turned(pixels, number, format, **options)
+    preprocessing = {**kernel.PREPROCESSING, "upright": True}
+    record = {"image_size": (20, 30), "preprocessing": preprocessing}
+    expected = pixels >> 8 if kind == "16 bits" else pixels
+    expected = expected if expected.ndim == 3 else np.stack([expected] * 3, axis=-1)
+    np.testing.assert_array_equal(networks.decode(content, record), expected)
+    assert networks.show(content, record, 30).shape == (20, 30, 3)
+    fingerprint = fingerprints.fingerprint(encoded(Image.fromarray(pixels), "PNG"))
+    np.testing.assert_array_equal(fingerprints.fingerprint(content), fingerprint)
+
+
+def test_broken_notes_of_a_camera_do_not_matter():
+    pixels = np.zeros((20, 30, 3), np.uint8)
+    for exif in b"", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0" + bytes(40), b"nonsense":
+        content = encoded(Image.fromarray(pixels), "JPEG", exif=exif)
+        assert files.open_picture(content, upright=True).size == (30, 20)
+
+
+def test_only_the_articles_photos_are_taken_as_they_are_stored(workplace, data, monkeypatch):
+    workplace.data = data
+    assert workplace.run(best)["preprocessing"]["upright"]
+    pictures = fingerprints.fingerprints(sorted(data.rglob("*.jpg")))
+    monkeypatch.setattr(
+        fingerprints, "read_manifest", lambda: {str(n): ("", p) for n, p in enumerate(pictures)}
+    )
+    assert images.upright(data / "train") == {}
+    assert "upright" not in workplace.run(best)["preprocessing"]
+
+
+def test_predict_and_the_page_turn_photos_as_best_did(workplace, tmp_path):
+    workplace.after(best)
+    model, record = networks.load(workplace.weights / "best.weights.h5")
+    pixels = np.asarray(Image.open(workplace.data / "train/dogs/dog.1.jpg").convert("RGB"))
+    for number in TURNED:
+        (tmp_path / f"{number}.png").write_bytes(turned(pixels, number))
+    photos = sorted(tmp_path.glob("*.png"))
+    answers = [answer for _, answer, _ in networks.predict(model, record, photos)]
+    np.testing.assert_allclose(answers, answers[:1] * 8, atol=1e-6)
+    as_stored = {**record, "preprocessing": kernel.PREPROCESSING}
+    answers = [answer for _, answer, _ in networks.predict(model, as_stored, photos)]
+    assert np.ptp(answers, axis=0).max() > 1e-3
+
+
+def heic(picture):
+    pytest.importorskip("pillow_heif")
+    return encoded(picture, "HEIF", quality=90)
+
+
+@pytest.mark.parametrize(
+    ("ending", "content"),
+    [
+        ("webp", lambda: encoded(RGB, "WEBP")),
+        ("avif", lambda: encoded(RGB, "AVIF", quality=90)),
+        ("jfif", lambda: encoded(RGB, "JPEG", quality=95)),
+        ("HEIC", lambda: heic(RGB)),
+        ("heif", lambda: heic(RGB)),
+        ("jpg", lambda: heic(RGB)),
+        ("jpg", lambda: encoded(RGB, "AVIF", quality=90)),
+        ("jpg", lambda: encoded(RGB, "JPEG2000")),
+        ("jpg", lambda: encoded(RGB, "MPO", save_all=True, append_images=[RGB])),  # two lenses'
+    ],
+)
+def test_photos_as_phones_and_the_web_give_them(data, ending, content):
+    (data / f"train/cats/zoe.{ending}").write_bytes(content())
+    generator = images.in_order_generator(data / "train", SMALL, 4)
+    assert generator.n == 21 and len(generator.digests()) == 21
+    photo = generator.photo(generator.filenames.index(f"cats/zoe.{ending}"))
+    np.testing.assert_allclose(photo, np.broadcast_to(COLOUR, photo.shape), atol=6)
+    assert len(predict.find_photos([data / "train"])) == 21
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid", "`git lfs pull`"),
+        (b"\n<!DOCTYPE html><html>", "a web page"),
+        (b"<HTML><body>404", "a web page"),
+        (b"%PDF-1.7", "a PDF document"),
+        (b"\0\0\0\x18ftypmp42\0\0", "a video"),
+        (b"\0\0\0\x18ftypheic\0\0", "needs the package pillow-heif"),
+        (b"text", "the file is not a picture"),
+    ],
+)
+def test_what_is_no_photo_is_told_with_its_remedy(content, message, monkeypatch):
+    without = [name for name in files.FORMATS if name != "HEIF"]
+    monkeypatch.setattr(files, "FORMATS", without)
+    assert message in files.photo_problem(content)
+
+
+def test_all_broken_photos_are_named_at_once(workplace, data):
+    workplace.data = data
+    broken = [*data.glob("train/*/*.[1-6].jpg"), *data.glob("validation/*/*.1.jpg")]
+    for path in broken:
+        path.write_bytes(path.read_bytes()[:400])
+    workplace.capsys.readouterr()
+    assert workplace.status(scratch) == 2
+    *named, error = workplace.capsys.readouterr().err.splitlines()
+    assert len(broken) == 14 and {line.split(": ")[0] for line in named} == set(map(str, broken))
+    assert all(": can't be read (" in line for line in named)
+    assert "these 14 of 32 photos can't be read" in error
+
+
+def test_file_systems_without_locks(workplace, monkeypatch):
+    def no_locks(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", no_locks)
+    assert workplace.run(scratch, "--epochs", 1)
+    assert (
+        "no locks on this file system; start one run at a time" in workplace.capsys.readouterr().err
+    )
+
+
+def test_models_that_others_have_locked_are_read(workplace):
+    """HDF5 locks what it opens, which fails on NFS without locks, too."""
+    workplace.after(scratch)
+    path = workplace.weights / "first_try.weights.h5"
+    with open(path, "r+b") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        code = (
+            "import pathlib, sys; from common import backend, networks\n"
+            "networks.load(pathlib.Path(sys.argv[1]))"
+        )
+        subprocess.run([sys.executable, "-c", code, path], cwd=SCRIPTS, check=True)
+
+
 def png_of(width, height):
     """A small file that claims to be a picture of this size."""
 
@@ -110,7 +279,7 @@ def test_decompression_bombs_are_refused_before_unpacking(data):
     (data / "train/cats/cat.0.jpg").write_bytes(png_of(60_000, 60_000))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     generator = images.in_order_generator(data / "train", SMALL, 4)
-    with pytest.raises(InputError, match=r"cat\.0\.jpg .*exceeds limit .* decompression bomb"):
+    with pytest.raises(InputError, match=r"cat\.0\.jpg: .*exceeds limit .* decompression bomb"):
         generator.digests()
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB; 3.6 GB
 
@@ -137,7 +306,7 @@ def test_the_ending_does_not_decide_the_format(data):
 
 def test_animated_gifs_and_other_files_are_skipped_and_counted(data, capsys):
     (data / "train/cats/cat.gif").write_bytes(GIF)
-    (data / "train/cats/photo.webp").write_bytes(b"RIFF")
+    (data / "train/cats/photo.psd").write_bytes(b"8BPS")
     (data / "train/cats/.DS_Store").write_bytes(b"")
     images.in_order_generator(data / "train", SMALL, 4)
     assert "skipped 2 files that are not png, jpg" in capsys.readouterr().err
@@ -204,10 +373,10 @@ def test_hidden_files_and_folders_are_ignored(workplace, cats):
 def test_loops_of_links_end(workplace, cats):
     (cats / "again").symlink_to(cats.parent)
     (cats / "self.jpg").symlink_to("self.jpg")
-    assert "self.jpg (Too many levels of symbolic links)" in workplace.error(scratch)
+    assert "self.jpg: can't be read (Too many levels of symbolic links)" in workplace.error(scratch)
     (cats / "self.jpg").unlink()
     (cats / "gone.jpg").symlink_to("nowhere.jpg")
-    assert "gone.jpg (No such file or directory)" in workplace.error(scratch)
+    assert "gone.jpg: can't be read (No such file or directory)" in workplace.error(scratch)
     (cats / "gone.jpg").unlink()
     assert_32_photos(workplace)
 
@@ -229,7 +398,7 @@ def test_photos_without_read_permission_are_named(data):
         with contextlib.suppress(PermissionError):
             folder.chmod(folder.stat().st_mode | 0o055)
     photo.chmod(0)
-    with as_nobody(), pytest.raises(InputError, match=r"dog\.1\.jpg \(Permission denied\)"):
+    with as_nobody(), pytest.raises(InputError, match=r"dog\.1\.jpg: .* \(Permission denied\)"):
         images.in_order_generator(data / "train", SMALL, 4).digests()
 
 
@@ -254,7 +423,10 @@ def test_nearly_empty_classes_are_reported(workplace, data):
         (data / f"train/dogs/dog.{number}.jpg").unlink()
     workplace.capsys.readouterr()
     record = workplace.run(scratch, "--epochs", 1)
-    assert "Note: few photos in train/dogs (1), validation/" in workplace.capsys.readouterr().out
+    assert (
+        "Note: few photos: dogs (1 to train on), cats (6 to validate on)"
+        in workplace.capsys.readouterr().out
+    )
     assert record["data"]["train"]["photos"] == 11
     assert "majority_accuracy" not in record  # the validation photos' classes are the same size
     (data / "validation/cats/cat.0.jpg").unlink()
@@ -468,7 +640,13 @@ def test_a_record_of_fewer_epochs_is_not_added(tmp_path):
     assert not (tmp_path / "runs.jsonl").exists()
 
 
-@pytest.mark.parametrize("system", ["@eaDir/cat.0.jpg", "__MACOSX", "$RECYCLE.BIN", "lost+found"])
+@pytest.mark.parametrize(
+    "system",
+    [
+        *("@eaDir/cat.0.jpg", "__MACOSX", "$RECYCLE.BIN", "lost+found", "#Recycle", "[Originals]"),
+        *("Photos Library.photoslibrary", "Catalog Previews.lrdata"),
+    ],
+)
 def test_what_systems_put_beside_photos_is_skipped(data, capsys, system):
     """In a class, and as if it were one."""
     photo = (data / "train/cats/cat.0.jpg").read_bytes()

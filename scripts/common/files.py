@@ -1,11 +1,14 @@
 """Files that are written whole or not at all, and photos that can be decoded."""
 
 import contextlib
+import errno
+import fcntl
 import hashlib
 import io
 import itertools
 import json
 import os
+import re
 import stat
 import sys
 import tempfile
@@ -19,27 +22,69 @@ from common.cli import InputError
 
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
 
-# What Keras's flow_from_directory takes for photos.
+# What Keras's flow_from_directory takes for photos, and what else phones and the web give.
 PHOTO_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
+PHOTO_ENDINGS += ("webp", "avif", "jfif", "heic", "heif")
 # What a photo may be inside, of all that Pillow knows: it hands PostScript to another program.
-FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP", "AVIF", "JPEG2000")
+with contextlib.suppress(ImportError):  # not on every machine
+    import pillow_heif
 
-# Folders of copies and thumbnails that systems put beside photos: of Synology and QNAP, macOS,
-# Windows, ext4, and Lightroom.
+    pillow_heif.register_heif_opener()
+    FORMATS += ("HEIF",)
+
+# How files begin that are called photos and are none, and what to do about them.
+NO_PHOTOS = {
+    rb"version https://git-lfs": "a pointer of Git LFS, not the photo; `git lfs pull` gets that",
+    rb"\s*<(!doctype )?html": "a web page instead of the photo; download the photo itself",
+    rb"%PDF-": "a PDF document; save its pictures as photos",
+    rb"....ftyp(hei|hev|mif1|msf1)": "HEIC, which needs the package pillow-heif; run "
+    "`.venv/bin/pip install pillow-heif`",
+    rb"....ftyp(isom|mp4|avc1|qt  |M4V|3gp)": "a video; save frames of it as photos",
+}
+
+# How a photo is to be turned, by the number that its camera notes in EXIF, for transpose().
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Folders of copies and thumbnails that are put beside photos: by Synology and QNAP, macOS,
+# Windows, ext4, GoodSync, ACDSee, Capture One; and, by their endings, by Lightroom and Photos.
 OF_SYSTEMS = {
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "__macosx"),
     *("$recycle.bin", "recycler", "system volume information", "lost+found"),
+    *("_gsdata_", "[originals]", "captureone"),
 }
+ENDINGS_OF_SYSTEMS = (".lrdata", ".lrlibrary", ".photoslibrary")
 
 
 def is_the_persons(name):
     """Whether a file or folder of that name is a person's, neither hidden nor a system's."""
-    return name[0] != "." and name.lower() not in OF_SYSTEMS and not name.endswith(".lrdata")
+    lower = name.lower()
+    return not lower.startswith(".") and not (
+        lower in OF_SYSTEMS or lower.endswith(ENDINGS_OF_SYSTEMS)
+    )
 
 
 def class_folders(folder):
     """The subfolders, sorted by name, without hidden ones and those of systems."""
     return sorted(path for path in folder.iterdir() if path.is_dir() and is_the_persons(path.name))
+
+
+def has_photos(folder):
+    """Whether there are photos in the folder itself, whatever its subfolders hold."""
+    return any(is_photo(path.name) and not path.is_dir() for path in folder.iterdir())
+
+
+def is_photo(name):
+    """Whether a file of that name is a photo: it has such an ending, and is not hidden."""
+    return name[0] != "." and name.lower().endswith(PHOTO_ENDINGS)
 
 
 def photos_below(folder, quiet=False):
@@ -56,7 +101,7 @@ def photos_below(folder, quiet=False):
         subfolders[:] = filter(is_the_persons, visible)  # where to go on
         systems += len(visible) - len(subfolders)
         paths += [(parent, name) for name in names if name[0] != "."]
-    photos = [Path(*path) for path in sorted(paths) if path[1].lower().endswith(PHOTO_ENDINGS)]
+    photos = [Path(*path) for path in sorted(paths) if is_photo(path[1])]
     photos = [path for path in photos if not is_odd(path)]
     if not quiet and (skipped := len(paths) - len(photos)):
         endings = ", ".join(PHOTO_ENDINGS)
@@ -84,11 +129,12 @@ def is_odd(path):
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
-def open_picture(content):
+def open_picture(content, upright=False):
     """A picture from its file's bytes, as Pillow has it, with 8 bits per channel.
 
-    Of 16 bits of grey the upper 8, where Pillow would clip them to white. Raises what Pillow
-    raises, also for formats that are not FORMATS, and ValueError for pixels of unknown range.
+    Of 16 bits of grey the upper 8, where Pillow would clip them to white. upright: turned as
+    its camera noted; else as it is stored. Raises what Pillow raises, also for formats that are
+    not FORMATS, and ValueError for pixels of unknown range.
     """
     picture = Image.open(io.BytesIO(content), formats=FORMATS)
     if picture.mode == "F" or (picture.mode == "I" and picture.format != "PPM"):
@@ -96,8 +142,21 @@ def open_picture(content):
     if picture.mode[0] == "I":  # I;16, or a .ppm of 16 bits
         import numpy as np  # not above: --help does without
 
-        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
-    return picture
+        about = picture.info
+        picture = Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
+        picture.info = about
+    turn = turn_of(picture) if upright else None
+    return picture if turn is None else picture.transpose(turn)
+
+
+def turn_of(picture):
+    """One of TURNS, by which a picture comes upright; None if it is."""
+    if picture.format == "TIFF":  # which Pillow turns by itself
+        return None
+    try:
+        return TURNS.get(picture.getexif().get(0x0112))
+    except Exception:  # broken notes make Pillow raise nearly anything, and the picture is whole
+        return None
 
 
 @contextlib.contextmanager
@@ -174,9 +233,16 @@ def photo_problem(content, decode=_decode, number=0):
         if not content:
             return "the file is empty"
         if isinstance(error, Image.UnidentifiedImageError):
-            return "the file is not a picture"
+            return _what_it_is(content)
         return str(error)
     return None
+
+
+def _what_it_is(content):
+    for beginning, told in NO_PHOTOS.items():
+        if re.match(beginning, content[:100], re.IGNORECASE | re.DOTALL):
+            return told
+    return "the file is not a picture"
 
 
 def look_at(path, decode=_decode, number=0):
@@ -190,24 +256,55 @@ def look_at(path, decode=_decode, number=0):
     return hashlib.sha256(content).hexdigest(), photo_problem(content, decode, number)
 
 
-def photo_digests(paths, decode=_decode):
-    """SHA-256 of every photo's bytes, in the order of `paths`.
-
-    Decodes every photo once, see photo_problem(), so that a broken one stops the run here and
-    not in the middle of an epoch. Raises InputError naming the broken ones.
-    """
+def look_at_all(paths, decode=_decode):
+    """look_at() of each photo, in the order of `paths`."""
     with ThreadPoolExecutor() as threads:
-        checked = threads.map(look_at, paths, itertools.repeat(decode), range(len(paths)))
-        checked = list(cli.progress(checked, "Checking photos", len(paths)))
+        looked = threads.map(look_at, paths, itertools.repeat(decode), range(len(paths)))
+        return list(cli.progress(looked, "Checking photos", len(paths)))
+
+
+def refuse_broken(paths, looked):
+    """The photos' digests from what look_at_all() returned.
+
+    A broken photo stops the run here and not in the middle of an epoch: raises InputError, and
+    names each of them, on standard error if there are several.
+    """
     broken = []
-    for path, (_, problem) in zip(paths, checked, strict=True):
+    for path, (_, problem) in zip(paths, looked, strict=True):
         if problem:
             # Of a link, the photo it leads to: that one needs repair.
             is_link = Path(path).is_symlink() and Path(path).is_file()
-            broken.append(f"{os.path.realpath(path) if is_link else path} ({problem})")
+            broken.append(
+                f"{os.path.realpath(path) if is_link else path}: can't be read ({problem})"
+            )
+    if len(broken) == 1:
+        raise InputError(f"{broken[0]}; repair or remove it before training")
     if broken:
-        more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
+        print(*broken, sep="\n", file=sys.stderr)
         raise InputError(
-            f"can't read {', '.join(broken[:3])}{more}; repair or remove before training"
+            f"these {len(broken)} of {len(paths)} photos can't be read; repair or remove them "
+            "before training"
         )
-    return [digest for digest, _ in checked]
+    return [digest for digest, _ in looked]
+
+
+def photo_digests(paths, decode=_decode):
+    """SHA-256 of every photo's bytes, in the order of `paths`, see refuse_broken()."""
+    return refuse_broken(paths, look_at_all(paths, decode))
+
+
+def lock(file, or_fail=False):
+    """Lock an open file until it is closed, for one writer at a time.
+
+    or_fail: raise BlockingIOError where another process has it locked, instead of waiting. Where
+    the file system has no locks, as some of NFS, says so and goes on without.
+    """
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | (fcntl.LOCK_NB if or_fail else 0))
+    except OSError as error:
+        if error.errno not in (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS):
+            raise
+        print(
+            f"note: {file.name}: no locks on this file system; start one run at a time there",
+            file=sys.stderr,
+        )

@@ -1,11 +1,11 @@
 """Where photos and outputs go: each data set has its own folder of weights.
 
 A data set is a folder with train/CLASS/ and validation/CLASS/, or with CLASS/ alone. The latter
-is split here, by symbolic links.
+is split here, by symbolic links; they also lead to parts that have other names.
 """
 
 import collections
-import fcntl
+import contextlib
 import hashlib
 import json
 import os
@@ -25,6 +25,13 @@ VGG16 = "vgg16.h5"  # in a folder of weights: a link to the VGG16 weights file u
 VALIDATION_SHARE = 0.2  # of the photos per class, where the folder has no validation/
 SPLIT_SEED = 0  # not the run's, so that runs with other seeds are validated on the same photos
 
+# Names of the parts of a division: training_set, Val, seg_test, ...
+PART = re.compile(
+    r"(.*?)(?<![a-z])(train|val|dev|test)(?:ing|id|idation)?"
+    r"(?=$|[^a-z]|set|data|images|photos|pictures|split)(.*)"
+)
+VALIDATION = ("val", "dev", "test")  # which part to validate on, the first of these that is there
+
 TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 NO_FOLDER = (
     "no such folder; run `make data`, or give --data a folder "
@@ -37,24 +44,106 @@ def photos_and_weights(data, weights=None, distribute=False):
 
     Returns `data`, or a folder of links to its photos, and `weights`, or default_weights().
     Notes in the folder of weights which photos it belongs to. Of several workers, only the
-    chief does so. Raises InputError if there are no photos, or if the folder of weights belongs
-    to other photos.
+    chief does so. Raises InputError if there are no photos, if it is in doubt what the classes
+    are, or if the folder of weights is among the photos or belongs to others.
     """
     if not data.is_dir():
         raise InputError(f"{data}: {NO_FOLDER}")
     weights = weights or default_weights(data)
+    if weights.resolve().is_relative_to(data.resolve()):
+        raise InputError(
+            f"{weights}: is inside the photos' folder, where it would be taken for a class; give "
+            "--weights (make: WEIGHTS) a folder elsewhere"
+        )
+    parts, unused = find_parts(data)
     if not distribute or workers()[1]:
         files.make_writable_folder(weights)
         lock(weights)
         if check_owner(weights, data) != data.resolve():
             with files.replacing(weights / NOTE) as note:
                 note.write_text(f"{data.resolve()}\n", encoding="utf-8", errors="surrogateescape")
-    if any((data / split).exists() for split in ("train", "validation")):
+    if unused:
+        print(f"{data}: not used: {', '.join(path.name for path in unused)}")
+    if parts == {split: data / split for split in ("train", "validation")}:
         return data, weights
     if distribute:  # the other workers would not wait for the links
         raise InputError(f"{data}: --distribute takes folders with train/ and validation/ only")
-    split_photos(data, weights / "split")
+    if "validation" in parts:
+        print(f"Training on {parts['train']}, validating on {parts['validation']}.")
+        there = weights / "split"
+        _link({there / split: folder for split, folder in parts.items()}, there)
+    else:
+        if parts["train"] != data:
+            print(
+                f"{data}: taking the classes in {parts['train']}, of each a fifth to validate on."
+            )
+        split_photos(parts["train"], weights / "split")
     return weights / "split", weights
+
+
+def find_parts(data):
+    """The folders of classes to train and to validate on, and the folders that are not used.
+
+    Returns {"train": path, "validation": path}, or {"train": path} where there is nothing to
+    validate on, and a list of paths. The parts of a division are known by their names, see PART;
+    any folder may lie in another one of its own, as in many archives. Raises InputError where it
+    is in doubt what the classes are.
+    """
+    folder = inside(data)
+    subfolders = files.class_folders(folder)
+    divisions = {}  # train_images and test_images belong together, train and seg_test don't
+    for path in subfolders:
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.name).lower()
+        if match := PART.fullmatch(name):
+            before, part, after = match.groups()
+            divisions.setdefault(re.sub(r"[^a-z]+", "", f"{before} {after}"), []).append(
+                (part, path)
+            )
+    divisions = [d for d in divisions.values() if "train" in dict(d) and len(dict(d)) > 1]
+    if not divisions:
+        _check_classes(folder)
+        return {"train": folder}, []
+    (division, *others) = divisions
+    found = ", ".join(path.name for named in divisions for _, path in named)
+    if others or len(dict(division)) < len(division):
+        raise InputError(
+            f"{folder}: more than one division into parts: {found}; keep train/ and validation/, "
+            "and move the others away"
+        )
+    parts = {part: inside(path) for part, path in division}
+    parts = {part: path for part, path in parts.items() if files.class_folders(path)}
+    if "train" not in parts:
+        raise InputError(
+            f"{folder}: {found} have no class folders; put each class's photos into a folder of "
+            "its own: train/CLASS/"
+        )
+    names = ["train", *[part for part in VALIDATION if part in parts][:1]]
+    for name in names:
+        _check_classes(parts[name])
+    used = dict(zip(("train", "validation"), (parts[name] for name in names), strict=False))
+    return used, [path for path in subfolders if path not in [dict(division)[n] for n in names]]
+
+
+def inside(folder):
+    """The folder or, where it holds nothing but one folder of folders, what is inside that."""
+    while len(subfolders := files.class_folders(folder)) == 1:
+        if files.has_photos(folder) or files.has_photos(subfolders[0]):
+            break
+        (folder,) = subfolders
+    return folder
+
+
+def _check_classes(folder):
+    """Raise InputError for a class folder that holds only folders, which may be the classes."""
+    for of_class in files.class_folders(folder):
+        subfolders = files.class_folders(of_class)
+        if len(subfolders) > 1 and not files.has_photos(of_class):
+            raise InputError(
+                f"{of_class}: no photos, only the folders "
+                f"{', '.join(path.name for path in subfolders)}; if these are the classes, give "
+                f"--data (make: DATA) {of_class}, or name the folders in {folder} train and "
+                "validation; if it is one class, put the photos into it"
+            )
 
 
 def workers():
@@ -144,8 +233,9 @@ def remember_vgg16(given, weights):
     file = vgg16_weights(given, weights)
     if file not in ("imagenet", "random"):
         temporary = weights / f".partial-{os.getpid()}-{VGG16}"
-        temporary.symlink_to(file)
-        temporary.replace(weights / VGG16)
+        with contextlib.suppress(OSError):  # no links on this file system: not remembered
+            temporary.symlink_to(file)
+            temporary.replace(weights / VGG16)
 
 
 _locked = {}  # by this process: {path: open file}
@@ -158,7 +248,7 @@ def lock(folder):
         return
     file = path.open("a")  # stays open: closing it would release the lock
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        files.lock(file, or_fail=True)
     except BlockingIOError as error:
         file.close()
         raise InputError(
@@ -204,12 +294,24 @@ def split_photos(data, folder):
     there = {path: os.path.realpath(path) for path in folder.glob("*/**/*") if path.is_symlink()}
     if unchanged and there == links:
         return
+    _link(links, folder, {note.name: json.dumps({"photos": seen, "sides": sides})})
+
+
+def _link(links, folder, notes=()):
+    """Fill the folder with these links, {path: what it leads to}, and with notes, {name: text}."""
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
-    for path, photo in links.items():
+    for path, target in links.items():
         link = partial / path.relative_to(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to(photo)
-    (partial / note.name).write_text(json.dumps({"photos": seen, "sides": sides}))
+        try:
+            link.symlink_to(os.path.realpath(target))
+        except OSError as error:
+            raise InputError(
+                f"{folder}: can't make links to the photos there ({error.strerror}); give "
+                "--weights (make: WEIGHTS) a folder on another disk"
+            ) from error
+    for name, text in dict(notes).items():
+        (partial / name).write_text(text)
     shutil.rmtree(folder, ignore_errors=True)
     partial.rename(folder)
 
@@ -222,12 +324,6 @@ def _photos_to_split(data):
         raise InputError(
             f"{data}: has neither train/ and validation/ nor at least two classes "
             f"(subfolders); found {found}{fetch}"
-        )
-    inside = [[path.name for path in files.class_folders(folder)] for folder in classes]
-    if len(inside[0]) > 1 and all(names == inside[0] for names in inside):
-        raise InputError(
-            f"{data}: {found} hold the same subfolders, so they are not classes; rename them to "
-            "train and validation, or merge them"
         )
     paths = []
     for of_class in classes:

@@ -68,7 +68,7 @@ def _flow(
     classes = [path.name for path in files.class_folders(folder)]
     if len(classes) < 2:
         raise InputError(
-            f"{folder}: the experiments need at least two classes (subfolders); "
+            f"{folder.resolve()}: the experiments need at least two classes (subfolders); "
             f"found {', '.join(classes) or 'none'}"
         )
     generator = _datagen(preprocessing, **augmentation or {}).flow_from_directory(
@@ -81,10 +81,14 @@ def _flow(
         color_mode=preprocessing["color_mode"],
         interpolation=preprocessing["interpolation"],
         keep_aspect_ratio=preprocessing["keep_aspect_ratio"],
+        upright=preprocessing.get("upright", False),
     )
     for number, name in enumerate(classes):
         if number not in generator.classes:
-            raise InputError(f"{folder / name}: no photos (.jpg, .png, ...) in this class folder")
+            raise InputError(
+                f"{folder / name}: no photos (.jpg, .png, ...) in this class folder; remove it, or "
+                "put some there"
+            )
     generator.settings = {"image_size": list(image_size), "preprocessing": preprocessing}
     if augmentation is not None:
         generator.settings["augmentation"] = augmentation
@@ -120,17 +124,24 @@ def describe(train_generator, validation_generator):
             f"{validation_generator.directory} has {', '.join(validation_generator.class_indices)}"
             "; name the subfolders alike"
         )
+    generators = {"train": train_generator, "validation": validation_generator}
+    paths, looked = [], []
+    for generator in generators.values():
+        paths += generator.filepaths
+        looked += generator.look()
+    digests = files.refuse_broken(paths, looked)  # of both parts at once
     photos, few = {}, []
-    for split, generator in ("train", train_generator), ("validation", validation_generator):
+    for split, generator in generators.items():
         names = [Path(name).as_posix() for name in generator.filenames]
-        photos[split] = names, generator.filepaths, generator.digests()
+        start = len(digests) - validation_generator.n if split == "validation" else 0
+        photos[split] = names, generator.filepaths, digests[start : start + generator.n]
         few += [
-            f"{split}/{name} ({count})"
+            f"{name} ({count} to {'train' if split == 'train' else 'validate'} on)"
             for name, count in zip(train_classes, np.bincount(generator.classes), strict=True)
             if count < FEW_PHOTOS
         ]
     if few:
-        print(f"Note: few photos in {', '.join(few)}; the result will be mostly noise.")
+        print(f"Note: few photos: {', '.join(few)}; the result will be mostly noise.")
     description, both = fingerprints.describe_photos(photos)
     # The article's photos have one picture in both, which the README mentions.
     if both and not fingerprints.are_the_articles(description, fingerprints.read_manifest()):
@@ -141,6 +152,15 @@ def describe(train_generator, validation_generator):
             file=sys.stderr,
         )
     return description
+
+
+def upright(folder):
+    """For a preprocessing, {"upright": True}: turned as EXIF says. {} for the article's photos.
+
+    Those are fed as they are stored, as in 2016; folder: holds the classes to train on.
+    """
+    paths = files.photos_below(folder, quiet=True)
+    return {} if fingerprints.are_of_the_article(paths) else {"upright": True}
 
 
 def standardize(photos, preprocessing):

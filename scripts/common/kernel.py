@@ -3,10 +3,11 @@
 import keras
 import numpy as np
 from keras import layers
+from scipy.linalg import cho_factor, cho_solve, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
-from common import recipes
+from common import networks, recipes
 
 IMAGE_SIZE = (384, 384)  # height and width in pixels; larger ones were not tried
 # VGG16's own; bilinear, so that resizing uses every pixel of a photo.
@@ -14,6 +15,13 @@ PREPROCESSING = {**recipes.PREPROCESSING, **recipes.IMAGENET, "interpolation": "
 POOLED_LAYERS = ("block5_conv3",)
 GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
 RIDGE = 0.01  # added to the kernel matrix's diagonal; more is smoother
+
+# With more photos than EXACT, whose matrices would take 34 bytes × photos², the kernel functions
+# are those of some photos, the LANDMARKS, though all photos still decide. Memory then grows by
+# 32 kB a photo. results/README.md has what that costs.
+EXACT, LANDMARKS = 5000, 4000
+DRAWS = 3  # of a part of the photos, for the learning curve
+ROWS = 1000  # of the kernel matrix, computed at a time
 
 
 def build_feature_model(base, pooled_layers):
@@ -57,6 +65,53 @@ def kernel_ridge(features, labels, gamma, ridge):
     return coefficients, targets - (coefficients.T / np.diag(inverse)).T
 
 
+def landmark_ridge(features, landmarks, labels, gamma, ridge):
+    """kernel_ridge() with the kernel functions of the landmarks alone: Nyström's approximation.
+
+    landmarks: of the features, shape (landmarks, features). Returns the coefficients, of shape
+    (landmarks,) or (landmarks, classes), and the leave-one-out predictions, of the labels'. If
+    all photos are landmarks, they are those of kernel_ridge().
+    Source: Williams and Seeger, "Using the Nyström Method to Speed Up Kernel Machines" (2001);
+    Rasmussen and Williams 2006, 8.3.1.
+    """
+    targets = 2.0 * labels - 1
+    parts = [slice(start, start + ROWS) for start in range(0, len(features), ROWS)]
+
+    def rows(part):
+        return similarity(features[part], landmarks, gamma)
+
+    # With K the kernel matrix of photos and landmarks, and L that of the landmarks:
+    # coefficients = (K'K + ridge L)^-1 K' targets
+    matrix = ridge * similarity(landmarks, landmarks, gamma)
+    matrix[np.diag_indices_from(matrix)] += 1e-9 * ridge * len(landmarks)  # for the last digits
+    right = np.zeros((len(landmarks), *targets.shape[1:]))
+    for part in parts:
+        here = rows(part)
+        matrix += here.T @ here
+        right += here.T @ targets[part]
+    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
+    coefficients = cho_solve(factor, right)
+    left_out = np.empty(targets.shape)
+    for part in parts:
+        here = rows(part)
+        half = solve_triangular(factor[0], here.T, lower=True, check_finite=False)
+        error = targets[part] - here @ coefficients
+        left_out[part] = targets[part] - (error.T / (1 - np.sum(half**2, axis=0))).T
+    return coefficients, left_out
+
+
+def fit(features, labels, gamma, ridge):
+    """The photos whose kernel functions are used, and what kernel_ridge() returns for them.
+
+    Up to EXACT photos, these are all; beyond, LANDMARKS of them, drawn at random, always the same.
+    """
+    if len(features) <= EXACT:
+        return features, *kernel_ridge(features, labels, gamma, ridge)
+    drawn = np.random.default_rng(0).choice(len(features), LANDMARKS, replace=False)
+    landmarks = features[np.sort(drawn)]
+    return landmarks, *landmark_ridge(features, landmarks, labels, gamma, ridge)
+
+
 def platt_scaling(scores, labels):
     """The slope and bias for which sigmoid(slope * score + bias) is the probability of class 1.
 
@@ -98,26 +153,50 @@ def softmax_scaling(scores, labels):
 
 
 def build_classifier(features, labels, gamma, ridge):
-    """The kernel classifier as two dense layers: similarity to each training photo, weighted.
+    """The kernel classifier as two dense layers: similarity to each photo of fit(), weighted.
 
     features, labels, gamma, ridge: see kernel_ridge().
     """
-    coefficients, left_out = kernel_ridge(features, labels, gamma, ridge)
+    photos, coefficients, left_out = fit(features, labels, gamma, ridge)
     if labels.ndim == 1:
         activation, (slope, bias) = "sigmoid", platt_scaling(left_out, labels)
     else:
         activation, (slope, bias) = "softmax", softmax_scaling(left_out, labels)
-    coefficients = coefficients.reshape(len(features), -1)
-    # exp(2 gamma (x·y - 1)) for every training photo y
-    similarities = layers.Dense(len(features), activation="exponential", dtype="float32")
+    coefficients = coefficients.reshape(len(photos), -1)
+    # exp(2 gamma (x·y - 1)) for every such photo y
+    similarities = layers.Dense(len(photos), activation="exponential", dtype="float32")
     answer = layers.Dense(coefficients.shape[1], activation=activation, dtype="float32")
     classifier = keras.Sequential()
     classifier.add(keras.Input(features.shape[1:]))
     classifier.add(similarities)
     classifier.add(answer)
-    similarities.set_weights([2 * gamma * features.T, np.full(len(features), -2 * gamma)])
+    similarities.set_weights([2 * gamma * photos.T, np.full(len(photos), -2 * gamma)])
     answer.set_weights([slope * coefficients, np.atleast_1d(bias)])
     return classifier
+
+
+def learning_curve(features, labels, tested, tested_labels):
+    """The accuracy after training on a quarter, on a half and on all of the photos, as a list.
+
+    features, labels: to train on, see kernel_ridge(). tested, tested_labels: features and the
+    classes' numbers. Mean of DRAWS draws, from each class its share.
+    """
+    numbers = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    accuracies = []
+    for share, draws in ((4, DRAWS), (2, DRAWS), (1, 1)):
+        right = []
+        for seed in range(draws):
+            random = np.random.default_rng(seed)
+            drawn = [
+                random.permutation(members)[: -(-len(members) // share)]
+                for members in (np.flatnonzero(numbers == c) for c in np.unique(numbers))
+            ]
+            drawn = np.sort(np.concatenate(drawn))
+            classifier = build_classifier(features[drawn], labels[drawn], GAMMA, RIDGE)
+            answers = networks.class_probabilities(keras.ops.convert_to_numpy(classifier(tested)))
+            right.append(measure(answers, tested_labels)["accuracy"])
+        accuracies.append(float(np.mean(right)))
+    return accuracies
 
 
 def measure(probabilities, labels):

@@ -136,16 +136,22 @@ def decode(content, record):
     """A photo from its file's bytes as the record's model needs it: uint8, (height, width, 3)."""
     names = ("color_mode", "interpolation", "keep_aspect_ratio")
     options = {name: record["preprocessing"][name] for name in names}
-    return transform.decode(content, tuple(record["image_size"]), **options)
+    return transform.decode(
+        content, tuple(record["image_size"]), **options, upright=_upright(record)
+    )
+
+
+def _upright(record):
+    """Whether a model's photos are turned as EXIF says."""
+    return record["preprocessing"].get("upright", False)
 
 
 def show(content, record, longer_side):
     """The photo as the network sees it, but larger: uint8 of shape (height, width, 3).
 
-    With the photo's aspect ratio, unless the network sees a crop; not rotated as EXIF says.
-    longer_side: in pixels.
+    With the photo's aspect ratio, unless the network sees a crop. longer_side: in pixels.
     """
-    size = np.array(files.open_picture(content).size[::-1])
+    size = np.array(files.open_picture(content, _upright(record)).size[::-1])
     if record["preprocessing"]["keep_aspect_ratio"]:
         size = np.array(record["image_size"])
     size = np.maximum(1, np.round(size * longer_side / size.max())).astype(int)

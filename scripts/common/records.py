@@ -3,14 +3,13 @@
 Everything that reads or writes records goes through here.
 """
 
-import fcntl
 import functools
 import json
 import os
 import re
 from pathlib import Path
 
-from common import fingerprints, recipes
+from common import files, fingerprints, recipes
 from common.cli import InputError
 
 RUNS = "runs.jsonl"  # in a folder of weights, and in results/
@@ -105,7 +104,7 @@ def append(path, record):
         raise InputError(f"{path}: not added, {wrong}")
     line = json.dumps(record).encode() + b"\n"
     with open(path, "a+b", buffering=0) as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        files.lock(file)
         end = file.seek(0, os.SEEK_END)
         if end and (file.seek(end - 1), file.read(1))[1] != b"\n":
             line = b"\n" + line  # an editor may have left the last line without one

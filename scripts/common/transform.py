@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+from PIL import Image
 from tensorflow.keras.preprocessing import image as keras_image
 
 from common import files
@@ -20,7 +21,7 @@ PHOTO_CACHE = 2**30
 # The options of flow_from_directory that are implemented here.
 FLOW_OPTIONS = {
     *("target_size", "color_mode", "classes", "class_mode", "batch_size", "shuffle", "seed"),
-    *("interpolation", "keep_aspect_ratio"),
+    *("interpolation", "keep_aspect_ratio", "upright"),  # the last is not Keras's
 }
 
 
@@ -174,22 +175,29 @@ def _resample(photo, matrix, offset, flips, order):
     return result
 
 
-def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio):
+def decode(content, image_size, color_mode, interpolation, keep_aspect_ratio, upright=False):
     """A photo from its file's bytes: uint8 of shape (height, width, 3).
 
-    As Keras does it: the first frame of an animation; without transparency; not rotated as EXIF
-    says. But 16-bit grey keeps its upper 8 bits. Raises what files.open_picture() does.
+    As Keras does it: the first frame of an animation, without transparency. But 16-bit grey keeps
+    its upper 8 bits. Raises what files.open_picture() does.
 
-    interpolation: "nearest-2016" for the nearest neighbour of Pillow 3.2, else Keras's.
+    interpolation: "nearest-2016" for the nearest neighbour of Pillow 3.2; "bilinear", always first
+    along the width, which of the two Pillow 13 begins with depends on the sizes; else Keras's.
+    upright: turned as EXIF says, which Keras ignores.
     """
-    picture = files.open_picture(content)
+    picture = files.open_picture(content, upright)
     file = io.BytesIO(content)
-    if picture.format is None:  # made of 16 bits
-        picture.save(file := io.BytesIO(), "PNG")
+    if picture.format is None:  # turned, or made of 16 bits
+        picture.convert("RGB").save(file := io.BytesIO(), "PPM")
     if interpolation == "nearest-2016":
         picture = np.asarray(keras_image.load_img(file, color_mode=color_mode))
         rows, columns = map(_places_of_2016, picture.shape, image_size)
         return picture[rows[:, None], columns]
+    if interpolation == "bilinear" and not keep_aspect_ratio:
+        height, width = image_size
+        picture = keras_image.load_img(file, color_mode=color_mode)
+        picture = picture.resize((width, picture.height), Image.Resampling.BILINEAR)
+        return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
     picture = keras_image.load_img(
         file,
         color_mode=color_mode,
@@ -210,11 +218,15 @@ def _places_of_2016(size, target):
 class PhotoIterator(keras_image.DirectoryIterator):
     """Keras's, but it keeps PHOTO_CACHE bytes of decoded and resized photos, as uint8.
 
-    Hidden files and folders, such as thumbnails, are ignored: see files.photos_below().
+    Hidden files and folders, such as thumbnails, are ignored, and photos have more endings: see
+    files.photos_below(). upright: see decode().
     """
 
-    def __init__(self, directory, image_data_generator, **options):
+    white_list_formats = files.PHOTO_ENDINGS
+
+    def __init__(self, directory, image_data_generator, upright=False, **options):
         super().__init__(directory, image_data_generator, **options)
+        self.upright = upright
         folders = files.class_folders(Path(directory))  # which may be links
         photos = {path for folder in folders for path in files.photos_below(folder)}
         is_photo = np.array([Path(path) in photos for path in self.filepaths], bool)
@@ -229,12 +241,13 @@ class PhotoIterator(keras_image.DirectoryIterator):
         self.cache = np.empty((count, *self.image_shape), np.uint8)
         self.is_cached = np.zeros(count, bool)
 
-    def digests(self):
-        """SHA-256 of every photo's bytes, in order; decoding them fills the cache.
+    def look(self):
+        """files.look_at_all() of the photos; decoding them fills the cache."""
+        return files.look_at_all(self.filepaths, self._decode)
 
-        Raises InputError for unreadable photos.
-        """
-        return files.photo_digests(self.filepaths, self._decode)
+    def digests(self):
+        """SHA-256 of every photo's bytes, in order. Raises InputError for unreadable photos."""
+        return files.refuse_broken(self.filepaths, self.look())
 
     def photo(self, index):
         """The decoded photo number `index`: uint8 of shape (height, width, 3)."""
@@ -251,6 +264,7 @@ class PhotoIterator(keras_image.DirectoryIterator):
             color_mode=self.color_mode,
             interpolation=self.interpolation,
             keep_aspect_ratio=self.keep_aspect_ratio,
+            upright=self.upright,
         )
         if index < len(self.cache):
             self.cache[index] = photo
