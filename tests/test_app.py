@@ -340,6 +340,8 @@ def testing(streamlit, models, monkeypatch):
         app.page(app.MODELS_TO_TEST)
 
     monkeypatch.setattr(app, "MODELS_TO_TEST", models[3], raising=False)
+    # It replaces this module, which multiprocessing starts other processes with.
+    monkeypatch.setitem(sys.modules, "__main__", sys.modules["__main__"])
     return AppTest.from_function(run, default_timeout=120).run()
 
 

@@ -1,8 +1,12 @@
 """Models to take away: alone, in a process without this repository, they answer as predict does."""
 
+import itertools
 import json
+import re
+import shutil
 import subprocess
 import sys
+import textwrap
 
 import best
 import bottleneck
@@ -13,13 +17,13 @@ import numpy as np
 import pytest
 import scratch
 import small
-from common import networks, transform
+from common import files, networks, transform
 from common.cli import InputError
 from conftest import MODELS
 from PIL import Image
 from test_robustness import encoded, turned
 
-# The lines of weights/README.md, on each photo named on the command line.
+# As weights/README.md has it, on each photo named on the command line.
 USE = """
 import json, sys
 import keras, numpy
@@ -79,6 +83,24 @@ def test_without_the_repository_100_photos_get_the_same_probabilities(
     found = [list(answer.values()) for answer in answers]
     np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.ptp(expected, axis=0).max() > 0.01  # they do differ
+
+
+def test_the_lines_of_the_readme(workplace, photos):
+    workplace.after(best)
+    small.start(export, workplace.folders)
+    shutil.copy(photos[0], workplace.weights / "photo.jpg")
+    text = (files.ROOT / "weights/README.md").read_text().split("nothing from here:\n\n")[1]
+    lines = itertools.takewhile(lambda line: line.startswith("    ") or not line, text.splitlines())
+    code = textwrap.dedent("\n".join(lines))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", code], capture_output=True, text=True, cwd=workplace.weights
+    )
+    assert done.returncode == 0, done.stderr
+    model, record = networks.load(workplace.weights / "best.weights.h5")
+    ((_, expected, _),) = networks.predict(model, record, photos[:1])
+    found = re.findall(r"'(\w+)': np.float32\((.*?)\)", done.stdout.splitlines()[-1])
+    assert [name for name, _ in found] == ["cats", "dogs"]
+    np.testing.assert_allclose([float(p) for _, p in found], expected, atol=1e-4)
 
 
 def test_a_batch_and_tensorflow_without_keras(workplace, tmp_path):

@@ -131,7 +131,7 @@ def test_the_articles_files_are_exactly_its_photos():
     assert fingerprints.are_the_articles(other, MANIFEST) is None
 
 
-def test_a_burst_of_shots_stays_on_one_side(tmp_path):
+def test_a_burst_of_shots_stays_on_one_side(tmp_path, capsys):
     """Five bursts per class: shots 0 to 4 are one, 5 to 9 the next, ..."""
     save_pictures(tmp_path / "data", 25, lambda kind, n: shot(drawn(kind, n // 5), n), "jpg")
     folders.split_photos(tmp_path / "data", tmp_path / "split")
@@ -142,6 +142,16 @@ def test_a_burst_of_shots_stays_on_one_side(tmp_path):
         ]
         assert [len(bursts) for bursts in sides] == [4, 1] and sides[0].isdisjoint(sides[1])
         assert len(list((tmp_path / "split/validation" / kind).iterdir())) == 5
+    assert "50 photos have near-duplicates, which stay on one side" in capsys.readouterr().out
+
+
+def test_a_picture_in_two_classes_is_told(tmp_path, capsys):
+    save_pictures(tmp_path / "data", 8, drawn)
+    shutil.copy(tmp_path / "data/cat/3.png", tmp_path / "data/dog/3.png")
+    folders.split_photos(tmp_path / "data", tmp_path / "split")
+    told = capsys.readouterr()
+    assert "2 photos have near-duplicates" in told.out
+    assert told.err == "warning: nearly the same picture in two classes: cat/3.png = dog/3.png\n"
 
 
 def test_a_class_of_one_picture_is_split_with_a_warning(tmp_path, capsys):

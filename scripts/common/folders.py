@@ -284,7 +284,8 @@ def split_photos(data, folder):
     if unchanged:
         sides = earlier["sides"]
     else:
-        groups = fingerprints.groups(fingerprints.fingerprints(paths))
+        groups = fingerprints.groups(fingerprints.fingerprints(paths)).tolist()
+        _tell_what_is_alike(names, groups)
         chosen = _validation_photos(data, names, groups)
         sides = ["validation" if name in chosen else "train" for name in names]
     links = {
@@ -335,6 +336,25 @@ def _photos_to_split(data):
             )
         paths += photos
     return paths
+
+
+def _tell_what_is_alike(names, groups):
+    """Print how many photos show nearly the same picture, and warn if those differ in class."""
+    members = {}
+    for name, group in zip(names, groups, strict=True):
+        members.setdefault(group, []).append(name)
+    alike = [group for group in members.values() if len(group) > 1]
+    if alike:
+        photos = sum(map(len, alike))
+        print(f"{photos} photos have near-duplicates, which stay on one side with them.")
+    torn = [group for group in alike if len({name.split("/")[0] for name in group}) > 1]
+    for group in torn[:3]:
+        print(
+            f"warning: nearly the same picture in two classes: {' = '.join(group[:4])}",
+            file=sys.stderr,
+        )
+    if len(torn) > 3:
+        print(f"warning: and {len(torn) - 3} more such pictures", file=sys.stderr)
 
 
 def _validation_photos(data, names, groups):

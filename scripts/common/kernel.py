@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 from keras import layers
-from scipy.linalg import cho_factor, cho_solve, solve_triangular
+from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
@@ -18,7 +18,7 @@ RIDGE = 0.01  # added to the kernel matrix's diagonal; more is smoother
 
 # With more photos than EXACT, whose matrices would take 34 bytes × photos², the kernel functions
 # are those of some photos, the LANDMARKS, though all photos still decide. Memory then grows by
-# 32 kB a photo. results/README.md has what that costs.
+# 12 kB a photo: 20,000 take 1.6 GB, most of it for TensorFlow and the photos' features.
 EXACT, LANDMARKS = 5000, 4000
 DRAWS = 3  # of a part of the photos, for the learning curve
 ROWS = 1000  # of the kernel matrix, computed at a time
@@ -66,37 +66,40 @@ def kernel_ridge(features, labels, gamma, ridge):
 
 
 def landmark_ridge(features, landmarks, labels, gamma, ridge):
-    """kernel_ridge() with the kernel functions of the landmarks alone: Nyström's approximation.
+    """kernel_ridge() with the kernel functions of the landmarks alone.
 
-    landmarks: of the features, shape (landmarks, features). Returns the coefficients, of shape
-    (landmarks,) or (landmarks, classes), and the leave-one-out predictions, of the labels'. If
-    all photos are landmarks, they are those of kernel_ridge().
-    Source: Williams and Seeger, "Using the Nyström Method to Speed Up Kernel Machines" (2001);
-    Rasmussen and Williams 2006, 8.3.1.
+    What these can't tell of a photo counts as noise of its own, so that the others decide where
+    there are few landmarks near. landmarks: of the features, shape (landmarks, features). Returns
+    the coefficients, of shape (landmarks,) or (landmarks, classes), and the leave-one-out
+    predictions, of the labels'. If all photos are landmarks, they are those of kernel_ridge().
+    Source: Snelson and Ghahramani, "Sparse Gaussian Processes using Pseudo-inputs" (2005); known
+    as FITC, in the form of Rasmussen and Williams 2006, 8.3.
     """
     targets = 2.0 * labels - 1
     parts = [slice(start, start + ROWS) for start in range(0, len(features), ROWS)]
+    near = similarity(landmarks, landmarks, gamma)
+    near[np.diag_indices_from(near)] += 1e-8  # for the last digits
+    factor = cholesky(near, lower=True, check_finite=False)
 
     def rows(part):
-        return similarity(features[part], landmarks, gamma)
+        """The kernel matrix's rows, and each photo's weight, 1 / (ridge + its own noise)."""
+        here = similarity(features[part], landmarks, gamma)
+        told = np.sum(solve_triangular(factor, here.T, lower=True, check_finite=False) ** 2, axis=0)
+        return here, 1 / (ridge + np.maximum(1 - told, 0))
 
-    # With K the kernel matrix of photos and landmarks, and L that of the landmarks:
-    # coefficients = (K'K + ridge L)^-1 K' targets
-    matrix = ridge * similarity(landmarks, landmarks, gamma)
-    matrix[np.diag_indices_from(matrix)] += 1e-9 * ridge * len(landmarks)  # for the last digits
     right = np.zeros((len(landmarks), *targets.shape[1:]))
     for part in parts:
-        here = rows(part)
-        matrix += here.T @ here
-        right += here.T @ targets[part]
-    factor = cho_factor(matrix, lower=True, overwrite_a=True, check_finite=False)
-    coefficients = cho_solve(factor, right)
+        here, weight = rows(part)
+        near += here.T @ (here.T * weight).T
+        right += here.T @ (targets[part].T * weight).T
+    whole = cholesky(near, lower=True, check_finite=False)
+    coefficients = cho_solve((whole, True), right, check_finite=False)
     left_out = np.empty(targets.shape)
     for part in parts:
-        here = rows(part)
-        half = solve_triangular(factor[0], here.T, lower=True, check_finite=False)
+        here, weight = rows(part)
+        half = solve_triangular(whole, here.T, lower=True, check_finite=False)
         error = targets[part] - here @ coefficients
-        left_out[part] = targets[part] - (error.T / (1 - np.sum(half**2, axis=0))).T
+        left_out[part] = targets[part] - (error.T / (1 - weight * np.sum(half**2, axis=0))).T
     return coefficients, left_out
 
 
