@@ -37,6 +37,7 @@ APPROACHES = {  # and what each is without it
     "l1": 0,
     "l2": 0,
     "one_more_block": False,
+    "learning_rate": LEARNING_RATE,  # not the article's, but what other features need
 }
 MORE_AGGRESSIVE = {"rotation_range": 15, "width_shift_range": 0.2, "height_shift_range": 0.2}
 
@@ -65,6 +66,14 @@ def add_approaches(parser):
         )
     group.add_argument(
         "--one-more-block", action="store_true", help="fine-tune the last two blocks"
+    )
+    group.add_argument(
+        "--learning-rate",
+        type=cli.not_negative,
+        default=LEARNING_RATE,
+        metavar="RATE",
+        help="not one of them, but VGG16 fed by --preprocessing imagenet needs a slower one "
+        "(default: %(default)s)",
     )
 
 
@@ -199,7 +208,7 @@ def main(arguments, photos, weights):
         # compile the model with a SGD/momentum optimizer and a very slow learning rate
         trained.compile(
             loss=keras2016.loss(arguments.recipe, classes),  # binary_crossentropy
-            optimizer=keras.optimizers.SGD(learning_rate=LEARNING_RATE, momentum=MOMENTUM),
+            optimizer=keras.optimizers.SGD(arguments.learning_rate, momentum=MOMENTUM),
             metrics=["accuracy"],
         )
     run.settings |= description | {"frozen_layers": frozen_layers, **approaches(arguments)}

@@ -310,7 +310,7 @@ def test_best_has_no_epochs_option(workplace):
 def test_each_of_the_articles_approaches_is_an_option(workplace):
     plain = workplace.after(finetune)
     assert "approaches" not in plain and plain["frozen_layers"] == 15
-    options = [("--dropout", 0.7), ("--l1", 0.01), ("--l2", 0.01)]
+    options = [("--dropout", 0.7), ("--l1", 0.01), ("--l2", 0.01), ("--learning-rate", 1e-5)]
     for name, *value in [*options, ("--more-augmentation",), ("--one-more-block",)]:
         run = workplace.run(finetune, *SETTINGS, "--epochs", 1, name, *value)
         assert run["approaches"] == {name.strip("-").replace("-", "_"): (*value, True)[0]}
@@ -320,9 +320,11 @@ def test_each_of_the_articles_approaches_is_an_option(workplace):
         assert (extra > 1) == (name in ("--l1", "--l2"))  # thousands of kernels' penalty
         assert ("rotation_range" in run["augmentation"]) == (name == "--more-augmentation")
         assert run["frozen_layers"] == (11 if name == "--one-more-block" else 15)
+        rate = run["optimizer"]["learning_rate"]
+        assert rate == pytest.approx(1e-5 if name == "--learning-rate" else 1e-4)
     # none of them counts as the article's fine-tuning
     groups = records.group(workplace.records())
-    assert len(groups) == 7 and len({tables.label(runs) for runs in groups}) == 7
+    assert len(groups) == 8 and len({tables.label(runs) for runs in groups}) == 8
     assert "finetune" not in tables.beyond(workplace.records(), {})  # not of whole runs
     of_article = {"epochs": 50, "batch_size": 32, "vgg16_weights": "imagenet", "data": ARTICLES}
     whole = [record | of_article for record in workplace.records()]
