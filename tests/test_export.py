@@ -1,5 +1,6 @@
 """Models to take away: alone, in a process without this repository, they answer as predict does."""
 
+import csv
 import itertools
 import json
 import re
@@ -7,17 +8,21 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
+import app
 import best
 import bottleneck
+import evaluate
 import export
 import finetune
 import keras
 import numpy as np
+import predict
 import pytest
 import scratch
 import small
-from common import files, networks, transform
+from common import files, networks, records, transform
 from common.cli import InputError
 from conftest import MODELS
 from PIL import Image
@@ -139,3 +144,63 @@ def test_other_names_are_refused(workplace):
     workplace.after(scratch)
     with pytest.raises(InputError, match=r"a\.h5: the name must end in \.keras"):
         export.parse([*map(str, workplace.folders), "--output", "a.h5"])
+
+
+def test_photos_of_phones_go_the_whole_way(tmp_path, monkeypatch, capsys):
+    """Five classes, turned, in several formats, in bursts, with thumbnails and broken files."""
+    random, kinds = np.random.default_rng(0), ("JPEG", "WEBP", "AVIF", "PNG")
+    colours = {"blue": (0, 0, 200), "green": (0, 200, 0), "red": (200, 0, 0)}
+    colours |= {"violet": (200, 0, 200), "écru": (200, 190, 140)}
+    thumbnail = encoded(Image.new("L", (9, 9)), "JPEG")
+    for name, colour in colours.items():
+        folder = tmp_path / "photos" / name
+        (folder / "@eaDir").mkdir(parents=True)
+        for number in range(20):
+            noise = np.random.default_rng([number // 2, *colour]).integers(-50, 50, (6, 8, 3))
+            noise = noise.repeat(10, axis=0).repeat(10, axis=1)
+            pixels = np.clip(noise + colour + number % 2, 0, 255).astype(np.uint8)  # pairs of shots
+            kind = kinds[number % 4]
+            content = turned(pixels, int(random.integers(1, 9)), kind)
+            (folder / f"{number}.{kind.lower()}").write_bytes(content)
+            (folder / "@eaDir" / f"{number}.jpg").write_bytes(thumbnail)
+    data, weights = tmp_path / "photos", tmp_path / "weights"
+    where = ["--data", data, "--weights", weights]
+    options = [*where, "--vgg16-weights", "random", "--precision", "float32"]
+    for broken in data / "red/broken.jpg", data / "blue/empty.avif":
+        broken.write_bytes(b"\xff\xd8" * (broken.name == "broken.jpg"))
+    with pytest.raises(InputError, match="these 2 of 102 photos can't be read"):
+        small.start(best, options)
+    for broken in data / "red/broken.jpg", data / "blue/empty.avif":
+        broken.unlink()
+    capsys.readouterr()
+    small.start(best, options)
+    told = capsys.readouterr()
+    assert "100 photos have near-duplicates, which stay on one side" in told.out
+    assert told.err.count("skipped 1 folders of thumbnails and the like") >= 5
+    record = records.read(weights / "runs.jsonl")[-1]
+    assert [record["data"][split]["photos"] for split in ("train", "validation")] == [80, 20]
+    assert record["preprocessing"]["upright"] and record["val_accuracy"] > 0.5  # chance is 0.2
+
+    table = tmp_path / "answers.csv"
+    small.start(predict, [*where, "--csv", table, data])
+    rows = csv.DictReader(table.read_text(encoding="utf-8").splitlines())
+    named = {Path(row["path"]): (row["class"], float(row["probability"])) for row in rows}
+    right = {path.resolve(): path.parent.name == name for path, (name, _) in named.items()}
+    held_out = [right[path.resolve()] for path in weights.glob("split/validation/*/*")]
+    assert len(right) == 100 and len(held_out) == 20
+    assert record["val_accuracy"] == pytest.approx(np.mean(held_out))
+    capsys.readouterr()
+    small.start(evaluate, [*where, data])
+    told = capsys.readouterr().out
+    assert f"Accuracy: {np.mean([*right.values()]):.4f}" in told and "on 100 photos" in told
+    assert f"Mistakes: {100 - sum(right.values())}" in told
+
+    small.start(export, where)
+    paths = sorted(named)[::5]
+    for path, answer in zip(paths, used(weights / "best", paths, tmp_path), strict=True):
+        name, probability = named[path]
+        assert answer[name] == pytest.approx(probability, abs=1e-4)
+    (model,) = app.load([weights / "best.weights.h5"], None)
+    for path in paths:
+        answer, _ = app.classify(model, path.read_bytes())
+        assert answer.max() == pytest.approx(named[path][1], abs=1e-4)
