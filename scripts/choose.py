@@ -3,9 +3,9 @@
 For several photo sizes, and VGG16 fed in both ways, pools the feature maps of two layers
 into weights/choice/, once. Then divides the photos of each class at random into five
 folds and, for every setting, tests the kernel classifier on each fold after computing
-it from the other four. The validation photos are not looked at. Writes
-weights/choice.json. Interrupted, it resumes at the size where it was when you rerun the
-command.
+it from the other four; at last with mirror images averaged, and with two sizes together.
+The validation photos are not looked at. Writes weights/choice.json. Interrupted, it
+resumes at the size where it was when you rerun the command.
 """
 
 import itertools
@@ -13,7 +13,9 @@ import itertools
 from common import cli, parsers
 
 FOLDS = 5
-IMAGE_SIZES = (150, 224, 288, 384)  # height and width; VGG16 was trained with 224
+IMAGE_SIZES = (150, 224, 288, 384, 448)  # height and width; VGG16 was trained with 224
+TOGETHER = ((384, 288), (448, 384))  # two sizes of each photo
+MIRRORED = 384  # the size at which a photo's score is the mean of its own and its mirror image's
 POOLED_LAYERS = ("block4_conv3", "block5_conv3")  # of these, the last one and both are tried
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 RIDGES = (0.01, 0.1, 1.0)
@@ -31,6 +33,7 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
     command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
+import keras
 import numpy as np
 
 from common import features, files, fingerprints, images, kernel, made, recipes, runs, tables, vgg16
@@ -52,28 +55,39 @@ def fold_numbers(labels, folds, seed):
     return fold
 
 
-def cross_validate(features, labels, fold, gamma, ridge):
+def cross_validate(features, labels, fold, gamma, ridge, mirrored=None):
     """Accuracy and mean squared error, from -1 or 1, of scores for photos not trained on.
 
-    labels: see kernel.kernel_ridge(). fold: each photo's number, shape (photos,).
+    Of all photos and, as lists, of each fold. labels: see kernel.kernel_ridge(). fold: each
+    photo's number, shape (photos,). mirrored: features of the mirror images, to average over.
     """
     scores = np.empty(labels.shape)
     for tested in range(fold.max() + 1):
         train, test = fold != tested, fold == tested
         near, coefficients, _ = kernel.fit(features[train], labels[train], gamma, ridge)
-        scores[test] = kernel.similarity(features[test], near, gamma) @ coefficients
+        looks = [features] if mirrored is None else [features, mirrored]
+        scores[test] = np.mean(
+            [kernel.similarity(look[test], near, gamma) @ coefficients for look in looks], axis=0
+        )
     if labels.ndim == 1:
         right = (scores > 0) == labels
     else:
         right = scores.argmax(axis=1) == labels.argmax(axis=1)
+    errors = (scores - (2 * labels - 1)) ** 2
+    folds = [fold == number for number in range(fold.max() + 1)]
     return {
         "accuracy": float(np.mean(right)),
-        "mean_squared_error": float(np.mean((scores - (2 * labels - 1)) ** 2)),
+        "mean_squared_error": float(np.mean(errors)),
+        "accuracies": [float(np.mean(right[tested])) for tested in folds],
+        "mean_squared_errors": [float(np.mean(errors[tested])) for tested in folds],
     }
 
 
-def pooled_features(arguments, photos, weights, size, preprocessing):
-    """The training photos' generator, their features, and what a record says of these."""
+def pooled_features(arguments, photos, weights, size, preprocessing, mirrored=False):
+    """The training photos' generator, their features, and what a record says of these.
+
+    mirrored: of the photos' mirror images.
+    """
     generator = images.in_order_generator(
         photos / "train", (size, size), arguments.batch_size, preprocessing
     )
@@ -87,8 +101,11 @@ def pooled_features(arguments, photos, weights, size, preprocessing):
         "data": {"train": {"photos": generator.n, "sha256": digest}},
     }
     way = "imagenet" if "mode" in preprocessing else "rescaled"
+    way += "_mirrored" if mirrored else ""
     path = weights / "choice" / f"pooled_features_{size}_{way}.npy"
     model = kernel.build_feature_model(base, POOLED_LAYERS)
+    if mirrored:
+        model = keras.Model(model.input, model(model.input[:, :, ::-1]))
     return generator, features.save_bottleneck_features(model, generator, path, settings), settings
 
 
@@ -109,11 +126,12 @@ def main(arguments, photos, weights):
     upright = images.upright(photos / "train")
     rescaled = {**recipes.PREPROCESSING, "interpolation": "bilinear", **upright}
     fed = [(size, kernel.PREPROCESSING | upright) for size in IMAGE_SIZES]
-    choices = []
+    choices, stored = [], {}
     for size, preprocessing in [*fed, (kernel.IMAGE_SIZE[0], rescaled)]:
         generator, features, settings = pooled_features(
             arguments, photos, weights, size, preprocessing
         )
+        stored.setdefault(size, features)
         fold = fold_numbers(generator.classes, FOLDS, arguments.seed)
         tried = list(itertools.product((POOLED_LAYERS[-1:], POOLED_LAYERS), GAMMAS, RIDGES))
         for pooled_layers, gamma, ridge in cli.progress(tried, f"{size} pixels"):
@@ -128,6 +146,29 @@ def main(arguments, photos, weights):
                     **cross_validate(chosen, generator.targets, fold, gamma, ridge),
                 }
             )
+    # further than best goes: more than one look at each photo
+    _, mirrored, _ = pooled_features(
+        arguments, photos, weights, MIRRORED, kernel.PREPROCESSING | upright, mirrored=True
+    )
+    looks = [(MIRRORED, "mirror images", stored[MIRRORED], mirrored)]
+    for size, other in TOGETHER:
+        both = [of_layers(stored[some], POOLED_LAYERS[-1:]) for some in (size, other)]
+        looks.append((size, f"{other} × {other}", np.concatenate(both, axis=1) / np.sqrt(2), None))
+    for size, more, seen, mirrored in looks:
+        if mirrored is not None:
+            seen, mirrored = (of_layers(some, POOLED_LAYERS[-1:]) for some in (seen, mirrored))
+        for gamma, ridge in itertools.product(GAMMAS, RIDGES):
+            choices.append(
+                {
+                    "image_size": size,
+                    "with": more,
+                    "preprocessing": kernel.PREPROCESSING | upright,
+                    "pooled_layers": list(POOLED_LAYERS[-1:]),
+                    "gamma": gamma,
+                    "ridge": ridge,
+                    **cross_validate(seen, generator.targets, fold, gamma, ridge, mirrored),
+                }
+            )
     choice = {
         "folds": FOLDS,
         "seed": arguments.seed,
@@ -137,6 +178,12 @@ def main(arguments, photos, weights):
         "commit": commit,
         "finished": runs.now(),
         "hardware": runs.hardware(),
+        "compared_with": {  # what best uses
+            "image_size": kernel.IMAGE_SIZE[0],
+            "pooled_layers": list(kernel.POOLED_LAYERS),
+            "gamma": kernel.GAMMA,
+            "ridge": kernel.RIDGE,
+        },
         "choices": choices,
     }
     files.write_json(weights / "choice.json", choice)

@@ -150,7 +150,8 @@ def test_best_is_the_same_with_every_seed_and_reuses_its_features(workplace, cap
 
 
 def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatch):
-    settings = {"IMAGE_SIZES": (32, 48), "GAMMAS": (1.0,), "RIDGES": (0.1, 1.0)}
+    settings = {"IMAGE_SIZES": (32, 48), "GAMMAS": (1.0, 2.0), "RIDGES": (0.01, 1.0)}
+    settings |= {"TOGETHER": ((48, 32),), "MIRRORED": 48}
     for name, values in settings.items():
         monkeypatch.setattr(choose, name, values)
     workplace.data = data
@@ -158,10 +159,17 @@ def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatc
         photo.write_bytes(b"broken")
     assert workplace.status(choose, "--vgg16-weights", "random") == 0
     choice = json.loads((workplace.weights / "choice.json").read_text())
-    # two sizes as VGG16 was trained and one otherwise, one and both layers, two ridges
-    assert len(choice["choices"]) == 3 * 2 * 2
+    # two sizes as VGG16 was trained and one otherwise, one and both layers; mirror images; both
+    # sizes; each with two gammas and two ridges
+    assert len(choice["choices"]) == (3 * 2 + 2) * 4
     assert choice["photos"]["photos"] == 20
-    assert len(tables.choice_table(choice).splitlines()) == 2 + 3 * 2
+    lines = tables.choice_table(choice).splitlines()
+    assert len(lines) == 2 + 3 * 2 + 2
+    assert [line.split("|")[1].strip() for line in lines[-2:]] == [
+        "48 × 48 and mirror images",
+        "48 × 48 and 32 × 32",
+    ]
+    assert " ± " in lines[-1]
 
 
 def test_each_fold_is_tested_by_a_classifier_trained_on_the_others():
@@ -178,7 +186,11 @@ def test_each_fold_is_tested_by_a_classifier_trained_on_the_others():
         choose.fold_numbers(labels, 101, seed=0)
     one_hot = np.eye(2)[labels]  # the same as more than two classes are given
     many = choose.cross_validate(noise, one_hot, fold, gamma=4.0, ridge=0.01)
-    assert many == pytest.approx(result)
+    for name in "accuracy", "mean_squared_error":
+        assert many[name] == pytest.approx(result[name])
+        assert np.mean(result[f"{name.replace('accuracy', 'accuracie')}s"]) == pytest.approx(
+            result[name]
+        )
 
 
 def test_fine_tuning_refuses_a_classifier_of_other_preprocessing(workplace):

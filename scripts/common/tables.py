@@ -356,16 +356,28 @@ def crossvalidation(runs):
 
 
 def choice_table(choice):
-    """choose.py's results: the best kernel of each way to feed and pool VGG16."""
-    rows = [("pixels", "VGG16 is fed", "pooled", "gamma", "ridge", "accuracy", "squared error")]
-    ways = {}
+    """choose.py's results: the best kernel of each way to feed and pool VGG16.
+
+    Errors by fold, where they are known, are compared with those of what best uses.
+    """
+    head = ("pixels", "VGG16 is fed", "pooled", "gamma", "ridge", "accuracy", "squared error")
+    rows, ways, of_best = [(*head, "less best's, by fold")], {}, None
     for tried in choice["choices"]:
-        way = (f"{tried['image_size']} × {tried['image_size']}", fed(tried))
+        same = choice.get("compared_with", {"image_size": None}).items() <= tried.items()
+        if same and "with" not in tried and "mode" in tried["preprocessing"]:
+            of_best = tried["mean_squared_errors"]
+        more = f" and {tried['with']}" if "with" in tried else ""
+        way = (f"{tried['image_size']} × {tried['image_size']}{more}", fed(tried))
         ways.setdefault((*way, ", ".join(tried["pooled_layers"])), []).append(tried)
     for way, tries in ways.items():
         kernel = min(tries, key=lambda tried: tried["mean_squared_error"])
         found = (f"{kernel['gamma']:g}", f"{kernel['ridge']:g}", f"{kernel['accuracy']:.4f}")
-        rows.append((*way, *found, f"{kernel['mean_squared_error']:.4f}"))
+        less = ""
+        if of_best and kernel["mean_squared_errors"] != of_best:
+            pairs = zip(kernel["mean_squared_errors"], of_best, strict=True)
+            less = [error - other for error, other in pairs]
+            less = f"{statistics.mean(less):+.4f} ± {statistics.stdev(less):.4f}".replace("-", "−")
+        rows.append((*way, *found, f"{kernel['mean_squared_error']:.4f}", less))
     return cli.markdown(rows)
 
 
