@@ -122,7 +122,7 @@ def page(models):
     read = []
     for upload in cli.progress(uploads, "Photos"):
         content = upload.getvalue()
-        key = hashlib.sha256(content).digest(), id(models)
+        key = hashlib.sha256(content).digest(), *(model.record.get("run") for model in models)
         if key not in known:
             wrong = problem(content, models)
             known[key] = wrong or [classify(model, content) for model in models]

@@ -79,8 +79,9 @@ def main(arguments, photos, weights):
     names = list(train_generator.class_indices)
     print(f"\n{answers.table(labels, probabilities.argmax(axis=1), names)}")
     paths = [Path(path) for path in validation_generator.filepaths]
-    answers.show_mistakes(paths, labels, probabilities, settings, weights / answers.SHEET)
+    answers.show_mistakes(paths, labels, probabilities, settings, weights / parsers.SHEET)
     by_share = kernel.learning_curve(train_data, train_generator.targets, validation_data, labels)
+    by_share.append(measured["accuracy"])
     print(
         "Accuracy with a quarter, half and all of the training photos: "
         f"{', '.join(f'{accuracy:.3f}' for accuracy in by_share)}. Twice as many seldom gain more "

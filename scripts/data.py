@@ -111,12 +111,10 @@ def open_archive(source, work, name=None):
         with zipfile.ZipFile(source) as archive:
             infos = [info for info in archive.infolist() if not info.is_dir()]
             for info in infos:
+                # Some programs of Windows write backslashes, against the format.
+                info.filename = info.filename.replace("\\", "/")
                 check_member(name, info)
-            inner = [
-                info
-                for info in infos
-                if PurePosixPath(info.filename.replace("\\", "/")).name == "train.zip"
-            ]
+            inner = [info for info in infos if PurePosixPath(info.filename).name == "train.zip"]
             if inner:
                 unpacked = work / "train.zip"
                 with archive.open(inner[0]) as packed, open(unpacked, "wb") as file:
@@ -124,11 +122,7 @@ def open_archive(source, work, name=None):
                 with open_archive(unpacked, work, f"train.zip in {name}") as members:
                     yield members
             else:
-                yield {
-                    # Some programs of Windows write backslashes, against the format.
-                    info.filename.replace("\\", "/"): lambda info=info: archive.read(info)
-                    for info in infos
-                }
+                yield {info.filename: lambda info=info: archive.read(info) for info in infos}
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
         raise InputError(
             f"{name}: not a complete zip archive ({error}); delete it and get it again"
@@ -138,7 +132,7 @@ def open_archive(source, work, name=None):
 def check_member(source, info):
     """Raise InputError for a zip member that a genuine archive would not have."""
     name = info.filename
-    path = PurePosixPath(name.replace("\\", "/"))
+    path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts or ":" in path.parts[0]:
         raise InputError(f"{source}: refused, its member {name!r} points outside the archive")
     if stat.S_ISLNK(info.external_attr >> 16):

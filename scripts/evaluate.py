@@ -11,8 +11,6 @@ import sys
 from common import cli, files, folders, parsers
 from common.cli import InputError
 
-SHEET = "mistakes.jpg"  # beside the model
-
 
 def parse(argv=None):
     """The command line's options, the model to use, and where the worst mistakes go."""
@@ -24,13 +22,13 @@ def parse(argv=None):
         "--sheet",
         type=cli.path,
         metavar="FILE",
-        help=f"where to show the worst mistakes (default: {SHEET} beside the model)",
+        help=f"where to show the worst mistakes (default: {parsers.SHEET} beside the model)",
     )
     arguments = parser.parse_args(argv)
     if not arguments.folder.is_dir():
         raise InputError(f"{arguments.folder}: no such folder")
     model, *_ = parsers.find_models(arguments)
-    sheet = arguments.sheet or model.parent / SHEET
+    sheet = arguments.sheet or model.parent / parsers.SHEET
     files.check_output(sheet)
     if sheet.suffix not in (".jpg", ".png"):
         raise InputError(f"{sheet}: the sheet must be a .jpg or .png file")
@@ -52,7 +50,7 @@ def find_photos(folder, names):
 
     names: the model's classes. Raises InputError if there are no such folders, or others.
     """
-    classes = files.class_folders(folders.inside(folder))
+    classes = files.class_folders(folders.inside(folder, names))
     unknown = [path.name for path in classes if path.name not in names]
     if not classes or unknown:
         raise InputError(

@@ -4,7 +4,7 @@ Writes NAME.keras beside the model, a Keras model that takes RGB pixels in 0..25
 uint8 of shape (photos, height, width, 3) with any height and width, and gives the classes'
 probabilities, shape (photos, classes): resizing, the order of the colours, mean and scale are
 inside. The names of the classes are beside it in NAME.json. With --savedmodel, also writes a
-folder NAME_savedmodel, which TensorFlow loads without Keras. weights/README.md has the ten
+folder NAME_savedmodel, which TensorFlow loads without Keras. weights/README.md has the
 lines that use it.
 """
 
@@ -27,7 +27,7 @@ def parse(argv=None):
     )
     arguments = parser.parse_args(argv)
     path, *_ = parsers.find_models(arguments)
-    output = arguments.output or path.with_name(path.name.split(".")[0] + ".keras")
+    output = arguments.output or path.with_name(path.name.removesuffix(".weights.h5") + ".keras")
     if output.suffix != ".keras":
         raise cli.InputError(f"{output}: the name must end in .keras")
     files.check_output(output)
@@ -80,6 +80,8 @@ def _shares(places, target, interpolation):
 def exported(model, record):
     """The model from RGB pixels in 0..255 of any size to the probabilities of all classes."""
     preprocessing = record["preprocessing"]
+    if preprocessing["keep_aspect_ratio"]:
+        raise cli.InputError("photos cropped to keep their aspect ratio can't be exported")
     pixels = keras.Input((None, None, 3), name="pixels")
     x = resized(pixels, record["image_size"], preprocessing["interpolation"])
     if "mode" in preprocessing:

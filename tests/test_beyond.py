@@ -1,6 +1,7 @@
 """Beyond the article: the kernel classifier, how it was chosen, and fewer photos."""
 
 import json
+import tracemalloc
 
 import keras
 import numpy as np
@@ -79,6 +80,34 @@ def test_many_photos_need_few_kernel_functions_and_are_classified_as_well(monkey
         answers = networks.class_probabilities(classifier.predict(x[tested], verbose=0))
         accuracies.append(kernel.measure(answers, labels[tested])["accuracy"])
     assert accuracies[0] > 0.7 and abs(accuracies[0] - accuracies[1]) < 0.05
+
+
+def test_near_duplicates_and_few_dimensions_do_no_harm(monkeypatch):
+    """Of a fixed camera, say."""
+    random = np.random.default_rng(0)
+    for dimensions in 3, 40:
+        x = np.abs(random.normal(size=(900, dimensions)))
+        x[300:] = x[0] * (1 + 1e-3 * random.normal(size=(600, dimensions)))
+        x = (x / np.linalg.norm(x, axis=1, keepdims=True)).astype("float32")
+        labels = (x[:, 0] > x[:, 1]).astype(float)
+        exact, left_out = kernel.kernel_ridge(x, labels, 2.0, 0.01)
+        near, near_left_out = kernel.landmark_ridge(x, x[::2], labels, 2.0, 0.01)
+        found = kernel.similarity(x[:300], x[::2], 2.0) @ near
+        expected = kernel.similarity(x[:300], x, 2.0) @ exact
+        assert np.corrcoef(found, expected)[0, 1] > 0.8
+        assert np.corrcoef(near_left_out, left_out)[0, 1] > 0.8
+
+
+def test_memory_grows_with_the_photos_and_not_with_their_square(monkeypatch):
+    monkeypatch.setattr(kernel, "LANDMARKS", 100)
+    peaks = []
+    for photos in 6_000, 12_000:
+        x, labels = many_unit_vectors(photos)
+        tracemalloc.start()
+        kernel.fit(x, labels, 2.0, 0.01)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0] and peaks[1] < 20e6  # the exact matrix: 1.2 GB
 
 
 def test_platt_scaling_gives_probabilities():

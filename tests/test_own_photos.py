@@ -18,7 +18,19 @@ import predict
 import pytest
 import scratch
 import small
-from common import answers, cli, folders, images, networks, parsers, plots, records, tables, vgg16
+from common import (
+    answers,
+    cli,
+    files,
+    folders,
+    images,
+    networks,
+    parsers,
+    plots,
+    records,
+    tables,
+    vgg16,
+)
 from common.cli import InputError
 from conftest import SMALL, full_disk
 from PIL import Image, ImageDraw
@@ -259,7 +271,7 @@ def test_evaluate_refuses_other_classes(trained, drawings, start):
     ("options", "message"),
     [
         (["gone.jpg"], "gone.jpg: no such photo or folder"),
-        (["w"], "w: no photos (png, jpg"),
+        (["w"], "w: no photos (.png, .jpg"),
         (["--model", "gone.h5", "a.jpg"], "gone.h5: no such file"),
         (["--model", "a.jpg", "a.jpg"], "a.jpg: not a model of this repository"),
         (["--weights", "w", "a.jpg"], "w: no model there yet"),
@@ -392,6 +404,8 @@ def fill(folder, *classes, photos=3):
         (("trainImages/*", "testImages/*"), 0, 1, ""),
         (("TRAIN SET/*", "DEV SET/*", "TEST SET/*"), 0, 1, "TEST SET"),
         (("train/*", "test"), 0, None, "test"),  # without classes, to be sent in
+        (("train/*", "validate/*"), 0, 1, ""),
+        (("training/*", "Development/*", "evaluation/*"), 0, 1, "evaluation"),
         (("train/*",), 0, None, ""),
         (("PetImages/*",), 0, None, ""),
     ],
@@ -432,6 +446,30 @@ def test_folders_that_may_be_no_classes_are_refused(classes, message, tmp_path):
     with pytest.raises(InputError, match=message):
         folders.photos_and_weights(tmp_path / "data", tmp_path / "weights")
     assert not (tmp_path / "weights").exists()
+
+
+def test_of_an_undivided_folder_the_persons_own_files_are_named(tmp_path):
+    fill(tmp_path / "data", "a", "b")
+    for name, target in (("gone", "nowhere.png"), ("self", "self.png")):
+        (tmp_path / f"data/a/{name}.png").symlink_to(target)
+        folders.split_photos(tmp_path / "data", tmp_path / "split")
+        with pytest.raises(InputError, match=re.escape(f"{tmp_path}/data/a/{name}.png: can't be")):
+            images.describe(
+                *(
+                    images.in_order_generator(tmp_path / "split" / split, SMALL, 4)
+                    for split in ("train", "validation")
+                )
+            )
+        (tmp_path / f"data/a/{name}.png").unlink()
+    with pytest.raises(InputError, match="data/a: can't be read; make it readable"):
+        files.refuse_folders([tmp_path / "data/a"])
+
+
+def test_evaluate_takes_a_class_folder_of_folders(tmp_path):
+    fill(tmp_path / "photos", "cats/2020", "cats/2021")
+    names = ["cats", "dogs"]
+    assert len(evaluate.find_photos(tmp_path / "photos", names)) == 6
+    assert len(evaluate.find_photos(tmp_path, names)) == 6  # inside
 
 
 def test_classes_may_be_called_like_parts(tmp_path):

@@ -274,6 +274,7 @@ def link(name):
         ("C:/cat.0.jpg", b"", "refused, its member .*points outside"),
         (link("train/cat.5.jpg"), b"/etc/passwd", "refused, its member .*is a link"),
         ("train/cat.5000.jpg", bytes(11 * 2**20), r"refused, its member .*has \d+ bytes"),
+        ("train\\cat.5000.jpg", bytes(11 * 2**20), r"refused, its member .*has \d+ bytes"),
         ("train/dog.7.jpg", None, r"1 of the .*validation/dogs/dog\.7\.jpg \(not there\)"),
         ("train/cat.3.jpg", b"<p>", r"train/cats/cat\.3\.jpg \(.*: the file is not a picture"),
     ],

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import importlib.util
 import json
 import os
 import re
@@ -148,10 +149,11 @@ def test_own_photos_are_upright(number, kind):
 
 
 def test_broken_notes_of_a_camera_do_not_matter():
-    pixels = np.zeros((20, 30, 3), np.uint8)
-    for exif in b"", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0" + bytes(40), b"nonsense":
-        content = encoded(Image.fromarray(pixels), "JPEG", exif=exif)
+    for exif in b"Exif\0\0XX", b"Exif\0\0II*\0\xff\xff\xff\xff", b"Exif\0\0" + bytes(40):
+        content = encoded(RGB, "WEBP", exif=exif)
         assert files.open_picture(content, upright=True).size == (30, 20)
+    with pytest.raises(SyntaxError):  # which is what they could make of it
+        Image.open(BytesIO(encoded(RGB, "WEBP", exif=b"Exif\0\0XX"))).getexif()
 
 
 def test_only_the_articles_photos_are_taken_as_they_are_stored(workplace, data, monkeypatch):
@@ -217,12 +219,26 @@ def test_photos_as_phones_and_the_web_give_them(data, ending, content):
         (b"\0\0\0\x18ftypmp42\0\0", "a video"),
         (b"\0\0\0\x18ftypheic\0\0", "needs the package pillow-heif"),
         (b"text", "the file is not a picture"),
+        (b"", "the file is empty"),
     ],
 )
 def test_what_is_no_photo_is_told_with_its_remedy(content, message, monkeypatch):
-    without = [name for name in files.FORMATS if name != "HEIF"]
-    monkeypatch.setattr(files, "FORMATS", without)
-    assert message in files.photo_problem(content)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "pillow_heif", None)  # not installed
+        module = importlib.util.module_from_spec(files.__spec__)
+        files.__spec__.loader.exec_module(module)
+    assert message in module.photo_problem(content)
+
+
+def test_every_problem_is_told():
+    pytest.importorskip("pillow_heif")
+    broken = files.photo_problem(heic(RGB)[:100])
+    assert "pillow-heif" not in broken and "\n" not in broken
+
+    def out_of_memory(*_):
+        raise MemoryError
+
+    assert files.photo_problem(b"x", out_of_memory) == "MemoryError"
 
 
 def test_all_broken_photos_are_named_at_once(workplace, data):
@@ -309,9 +325,9 @@ def test_animated_gifs_and_other_files_are_skipped_and_counted(data, capsys):
     (data / "train/cats/photo.psd").write_bytes(b"8BPS")
     (data / "train/cats/.DS_Store").write_bytes(b"")
     images.in_order_generator(data / "train", SMALL, 4)
-    assert "skipped 2 files that are not png, jpg" in capsys.readouterr().err
+    assert "skipped 2 files that are not .png, .jpg" in capsys.readouterr().err
     assert len(predict.find_photos([data / "train"])) == 20
-    assert "skipped 2 files that are not png, jpg" in capsys.readouterr().err
+    assert "skipped 2 files that are not .png, .jpg" in capsys.readouterr().err
 
 
 def test_any_name_works(workplace, data):

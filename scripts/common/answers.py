@@ -4,7 +4,6 @@ import numpy as np
 
 from common import cli, networks, tables
 
-SHEET = "mistakes.jpg"  # beside a model, if no other name is given
 MISTAKES = 20  # on the sheet
 SHOWN = 300  # pixels of a photo's longer side there
 FEW_CLASSES = 10  # so many have a column each in the table

@@ -23,8 +23,8 @@ from common.cli import InputError
 ROOT = Path(__file__).resolve().parents[2]  # of the repository
 
 # What Keras's flow_from_directory takes for photos, and what else phones and the web give.
-PHOTO_ENDINGS = ("png", "jpg", "jpeg", "bmp", "ppm", "tif", "tiff")
-PHOTO_ENDINGS += ("webp", "avif", "jfif", "heic", "heif")
+PHOTO_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".tif", ".tiff")
+PHOTO_ENDINGS += (".webp", ".avif", ".jfif", ".heic", ".heif")
 # What a photo may be inside, of all that Pillow knows: it hands PostScript to another program.
 FORMATS = ("JPEG", "PNG", "BMP", "PPM", "TIFF", "GIF", "WEBP", "AVIF", "JPEG2000")
 with contextlib.suppress(ImportError):  # not on every machine
@@ -33,15 +33,17 @@ with contextlib.suppress(ImportError):  # not on every machine
     pillow_heif.register_heif_opener()
     FORMATS += ("HEIF",)
 
-# How files begin that are called photos and are none, and what to do about them.
+# How files begin that are named like photos but are not, and what to do about them.
 NO_PHOTOS = {
     rb"version https://git-lfs": "a pointer of Git LFS, not the photo; `git lfs pull` gets that",
     rb"\s*<(!doctype )?html": "a web page instead of the photo; download the photo itself",
     rb"%PDF-": "a PDF document; save its pictures as photos",
-    rb"....ftyp(hei|hev|mif1|msf1)": "HEIC, which needs the package pillow-heif; run "
-    "`.venv/bin/pip install pillow-heif`",
     rb"....ftyp(isom|mp4|avc1|qt  |M4V|3gp)": "a video; save frames of it as photos",
 }
+if "HEIF" not in FORMATS:
+    NO_PHOTOS[rb"....ftyp(hei|hev|mif1|msf1)"] = (
+        "HEIC, which needs the package pillow-heif; run `.venv/bin/pip install pillow-heif`"
+    )
 
 # How a photo is to be turned, by the number that its camera notes in EXIF, for transpose().
 TURNS = {
@@ -109,6 +111,13 @@ def photos_below(folder, quiet=False):
     if not quiet and systems:
         print(f"{folder}: skipped {systems} folders of thumbnails and the like", file=sys.stderr)
     return photos + [Path(error.filename) for error in unread]
+
+
+def refuse_folders(paths):
+    """Raise InputError if one of what photos_below() returned is a folder that can't be read."""
+    for path in paths:
+        if path.is_dir():
+            raise InputError(f"{path}: can't be read; make it readable, or remove it")
 
 
 def size_and_time(path):
@@ -234,7 +243,7 @@ def photo_problem(content, decode=_decode, number=0):
             return "the file is empty"
         if isinstance(error, Image.UnidentifiedImageError):
             return _what_it_is(content)
-        return str(error)
+        return " ".join(str(error).split()) or type(error).__name__
     return None
 
 
@@ -273,10 +282,9 @@ def refuse_broken(paths, looked):
     for path, (_, problem) in zip(paths, looked, strict=True):
         if problem:
             # Of a link, the photo it leads to: that one needs repair.
-            is_link = Path(path).is_symlink() and Path(path).is_file()
-            broken.append(
-                f"{os.path.realpath(path) if is_link else path}: can't be read ({problem})"
-            )
+            target = Path(path).readlink() if Path(path).is_symlink() else Path(path)
+            named = target if target.is_absolute() and os.path.lexists(target) else path
+            broken.append(f"{named}: can't be read ({problem})")
     if len(broken) == 1:
         raise InputError(f"{broken[0]}; repair or remove it before training")
     if broken:

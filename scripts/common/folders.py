@@ -27,10 +27,15 @@ SPLIT_SEED = 0  # not the run's, so that runs with other seeds are validated on 
 
 # Names of the parts of a division: training_set, Val, seg_test, ...
 PART = re.compile(
-    r"(.*?)(?<![a-z])(train|val|dev|test)(?:ing|id|idation)?"
+    r"(.*?)(?<![a-z])(train|val|dev|eval|test)(?:ing|id|idation|idate|elopment|uation)?"
     r"(?=$|[^a-z]|set|data|images|photos|pictures|split)(.*)"
 )
-VALIDATION = ("val", "dev", "test")  # which part to validate on, the first of these that is there
+VALIDATION = (
+    "val",
+    "dev",
+    "eval",
+    "test",
+)  # which part to validate on, the first of these that is there
 
 TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
 NO_FOLDER = (
@@ -52,7 +57,7 @@ def photos_and_weights(data, weights=None, distribute=False):
     weights = weights or default_weights(data)
     if weights.resolve().is_relative_to(data.resolve()):
         raise InputError(
-            f"{weights}: is inside the photos' folder, where it would be taken for a class; give "
+            f"{weights}: is inside the photos' folder, where it might be taken for a class; give "
             "--weights (make: WEIGHTS) a folder elsewhere"
         )
     parts, unused = find_parts(data)
@@ -74,9 +79,8 @@ def photos_and_weights(data, weights=None, distribute=False):
         _link({there / split: folder for split, folder in parts.items()}, there)
     else:
         if parts["train"] != data:
-            print(
-                f"{data}: taking the classes in {parts['train']}, of each a fifth to validate on."
-            )
+            names = ", ".join(path.name for path in files.class_folders(parts["train"]))
+            print(f"{data}: the classes in {parts['train']}, {names}; a fifth to validate on.")
         split_photos(parts["train"], weights / "split")
     return weights / "split", weights
 
@@ -86,8 +90,8 @@ def find_parts(data):
 
     Returns {"train": path, "validation": path}, or {"train": path} where there is nothing to
     validate on, and a list of paths. The parts of a division are known by their names, see PART;
-    any folder may lie in another one of its own, as in many archives. Raises InputError where it
-    is in doubt what the classes are.
+    any folder may be wrapped in another, as in many archives. Raises InputError where it is in
+    doubt what the classes are.
     """
     folder = inside(data)
     subfolders = files.class_folders(folder)
@@ -124,10 +128,13 @@ def find_parts(data):
     return used, [path for path in subfolders if path not in [dict(division)[n] for n in names]]
 
 
-def inside(folder):
-    """The folder or, where it holds nothing but one folder of folders, what is inside that."""
+def inside(folder, classes=()):
+    """The folder or, where it holds nothing but one folder of folders, what is inside that.
+
+    classes: names of known classes, at whose folders it stops.
+    """
     while len(subfolders := files.class_folders(folder)) == 1:
-        if files.has_photos(folder) or files.has_photos(subfolders[0]):
+        if subfolders[0].name in classes or any(map(files.has_photos, (folder, *subfolders))):
             break
         (folder,) = subfolders
     return folder
@@ -289,11 +296,11 @@ def split_photos(data, folder):
         chosen = _validation_photos(data, names, groups)
         sides = ["validation" if name in chosen else "train" for name in names]
     links = {
-        folder / side / name: os.path.realpath(path)
+        folder / side / name: path.absolute()
         for side, name, path in zip(sides, names, paths, strict=True)
     }
     there = {path: os.path.realpath(path) for path in folder.glob("*/**/*") if path.is_symlink()}
-    if unchanged and there == links:
+    if unchanged and there == {path: os.path.realpath(photo) for path, photo in links.items()}:
         return
     _link(links, folder, {note.name: json.dumps({"photos": seen, "sides": sides})})
 
@@ -305,7 +312,7 @@ def _link(links, folder, notes=()):
         link = partial / path.relative_to(folder)
         link.parent.mkdir(parents=True, exist_ok=True)
         try:
-            link.symlink_to(os.path.realpath(target))
+            link.symlink_to(target.absolute())
         except OSError as error:
             raise InputError(
                 f"{folder}: can't make links to the photos there ({error.strerror}); give "
@@ -334,6 +341,7 @@ def _photos_to_split(data):
                 f"{of_class}: {'one photo' if photos else 'no photos'}; a class needs at least "
                 "two to be split into train and validation"
             )
+        files.refuse_folders(photos)
         paths += photos
     return paths
 
@@ -349,6 +357,7 @@ def _tell_what_is_alike(names, groups):
         print(f"{photos} photos have near-duplicates, which stay on one side with them.")
     torn = [group for group in alike if len({name.split("/")[0] for name in group}) > 1]
     for group in torn[:3]:
+        group = [*{name.split("/")[0]: name for name in reversed(group)}.values()][::-1]
         print(
             f"warning: nearly the same picture in two classes: {' = '.join(group[:4])}",
             file=sys.stderr,

@@ -82,35 +82,38 @@ def landmark_ridge(features, landmarks, labels, gamma, ridge):
     factor = cholesky(near, lower=True, check_finite=False)
 
     def rows(part):
-        """The kernel matrix's rows, and each photo's weight, 1 / (ridge + its own noise)."""
-        here = similarity(features[part], landmarks, gamma)
-        told = np.sum(solve_triangular(factor, here.T, lower=True, check_finite=False) ** 2, axis=0)
-        return here, 1 / (ridge + np.maximum(1 - told, 0))
+        """The landmarks' whitened functions at these photos, (landmarks, photos), and weights."""
+        here = similarity(landmarks, features[part], gamma)
+        white = solve_triangular(factor, here, lower=True, check_finite=False)
+        own_noise = np.maximum(1 - np.sum(white**2, axis=0), 0)
+        return white, 1 / (ridge + own_noise)
 
-    right = np.zeros((len(landmarks), *targets.shape[1:]))
+    whole, right = np.eye(len(landmarks)), np.zeros((len(landmarks), *targets.shape[1:]))
     for part in parts:
-        here, weight = rows(part)
-        near += here.T @ (here.T * weight).T
-        right += here.T @ (targets[part].T * weight).T
-    whole = cholesky(near, lower=True, check_finite=False)
-    coefficients = cho_solve((whole, True), right, check_finite=False)
+        white, weight = rows(part)
+        whole += (white * weight) @ white.T
+        right += white @ (targets[part].T * weight).T
+    whole = cholesky(whole, lower=True, overwrite_a=True, check_finite=False)
+    solved = cho_solve((whole, True), right, check_finite=False)
     left_out = np.empty(targets.shape)
     for part in parts:
-        here, weight = rows(part)
-        half = solve_triangular(whole, here.T, lower=True, check_finite=False)
-        error = targets[part] - here @ coefficients
+        white, weight = rows(part)
+        half = solve_triangular(whole, white, lower=True, check_finite=False)
+        error = targets[part] - white.T @ solved
         left_out[part] = targets[part] - (error.T / (1 - weight * np.sum(half**2, axis=0))).T
-    return coefficients, left_out
+    return solve_triangular(factor, solved, lower=True, trans=1, check_finite=False), left_out
 
 
-def fit(features, labels, gamma, ridge):
+def fit(features, labels, gamma, ridge, photos=None):
     """The photos whose kernel functions are used, and what kernel_ridge() returns for them.
 
     Up to EXACT photos, these are all; beyond, LANDMARKS of them, drawn at random, always the same.
+    photos: how many there are, where the features are only those of a part.
     """
-    if len(features) <= EXACT:
+    if (photos or len(features)) <= EXACT:
         return features, *kernel_ridge(features, labels, gamma, ridge)
-    drawn = np.random.default_rng(0).choice(len(features), LANDMARKS, replace=False)
+    count = min(LANDMARKS, len(features))
+    drawn = np.random.default_rng(0).choice(len(features), count, replace=False)
     landmarks = features[np.sort(drawn)]
     return landmarks, *landmark_ridge(features, landmarks, labels, gamma, ridge)
 
@@ -155,47 +158,46 @@ def softmax_scaling(scores, labels):
     return slope, np.array(biases)
 
 
-def build_classifier(features, labels, gamma, ridge):
+def build_classifier(features, labels, gamma, ridge, photos=None):
     """The kernel classifier as two dense layers: similarity to each photo of fit(), weighted.
 
-    features, labels, gamma, ridge: see kernel_ridge().
+    features, labels, gamma, ridge, photos: see fit().
     """
-    photos, coefficients, left_out = fit(features, labels, gamma, ridge)
+    near, coefficients, left_out = fit(features, labels, gamma, ridge, photos)
     if labels.ndim == 1:
         activation, (slope, bias) = "sigmoid", platt_scaling(left_out, labels)
     else:
         activation, (slope, bias) = "softmax", softmax_scaling(left_out, labels)
-    coefficients = coefficients.reshape(len(photos), -1)
+    coefficients = coefficients.reshape(len(near), -1)
     # exp(2 gamma (x·y - 1)) for every such photo y
-    similarities = layers.Dense(len(photos), activation="exponential", dtype="float32")
+    similarities = layers.Dense(len(near), activation="exponential", dtype="float32")
     answer = layers.Dense(coefficients.shape[1], activation=activation, dtype="float32")
     classifier = keras.Sequential()
     classifier.add(keras.Input(features.shape[1:]))
     classifier.add(similarities)
     classifier.add(answer)
-    similarities.set_weights([2 * gamma * photos.T, np.full(len(photos), -2 * gamma)])
+    similarities.set_weights([2 * gamma * near.T, np.full(len(near), -2 * gamma)])
     answer.set_weights([slope * coefficients, np.atleast_1d(bias)])
     return classifier
 
 
 def learning_curve(features, labels, tested, tested_labels):
-    """The accuracy after training on a quarter, on a half and on all of the photos, as a list.
+    """The accuracies after training on a quarter and on a half of the photos, as a list.
 
     features, labels: to train on, see kernel_ridge(). tested, tested_labels: features and the
     classes' numbers. Mean of DRAWS draws, from each class its share.
     """
     numbers = labels if labels.ndim == 1 else labels.argmax(axis=1)
+    members = [np.flatnonzero(numbers == number) for number in np.unique(numbers)]
     accuracies = []
-    for share, draws in ((4, DRAWS), (2, DRAWS), (1, 1)):
+    for share in 4, 2:
         right = []
-        for seed in range(draws):
+        for seed in range(DRAWS):
             random = np.random.default_rng(seed)
-            drawn = [
-                random.permutation(members)[: -(-len(members) // share)]
-                for members in (np.flatnonzero(numbers == c) for c in np.unique(numbers))
-            ]
+            drawn = [random.permutation(some)[: -(-len(some) // share)] for some in members]
             drawn = np.sort(np.concatenate(drawn))
-            classifier = build_classifier(features[drawn], labels[drawn], GAMMA, RIDGE)
+            part = features[drawn], labels[drawn]
+            classifier = build_classifier(*part, GAMMA, RIDGE, photos=len(features))
             answers = networks.class_probabilities(keras.ops.convert_to_numpy(classifier(tested)))
             right.append(measure(answers, tested_labels)["accuracy"])
         accuracies.append(float(np.mean(right)))

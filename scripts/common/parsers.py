@@ -16,6 +16,7 @@ MODELS = {  # the best first, by the accuracies in the README: that is taken if 
     "bottleneck": "bottleneck_fc_model.weights.h5",
     "scratch": "first_try.weights.h5",
 }
+SHEET = "mistakes.jpg"  # beside a model: its worst mistakes
 
 
 def experiment(description, epochs, batch_size):

@@ -11,7 +11,6 @@ from PIL import Image
 from tensorflow.keras.preprocessing import image as keras_image
 
 from common import files
-from common.cli import InputError
 
 # Bytes of decoded photos that a generator keeps: 15,900 photos of 150×150 pixels, more than
 # the article needs. Any others are decoded in each epoch. Generators without labels get a
@@ -230,8 +229,7 @@ class PhotoIterator(keras_image.DirectoryIterator):
         folders = files.class_folders(Path(directory))  # which may be links
         photos = {path for folder in folders for path in files.photos_below(folder)}
         is_photo = np.array([Path(path) in photos for path in self.filepaths], bool)
-        if unread := photos - {*map(Path, self.filepaths)}:
-            raise InputError(f"{min(unread)}: can't be read; make it readable, or remove it")
+        files.refuse_folders(sorted(photos))
         self.filenames = list(itertools.compress(self.filenames, is_photo))
         self._filepaths = list(itertools.compress(self._filepaths, is_photo))
         self.classes = self.classes[is_photo]
