@@ -26,12 +26,15 @@ def parse(argv=None):
     )
     arguments = parser.parse_args(argv)
     if not arguments.folder.is_dir():
-        raise InputError(f"{arguments.folder}: no such folder")
+        what = "not a folder" if arguments.folder.exists() else "no such folder"
+        raise InputError(f"{arguments.folder}: {what}; name one with a subfolder per class")
     model, *_ = parsers.find_models(arguments)
     sheet = arguments.sheet or model.parent / parsers.SHEET
     files.check_output(sheet)
     if sheet.suffix not in (".jpg", ".png"):
         raise InputError(f"{sheet}: the sheet must be a .jpg or .png file")
+    if arguments.sheet and sheet.exists() and not files.is_plotted(sheet):
+        raise InputError(f"{sheet}: exists and is not such a sheet; name another file")
     return arguments, model, sheet
 
 
@@ -51,14 +54,17 @@ def find_photos(folder, names):
     names: the model's classes. Raises InputError if there are no such folders, or others.
     """
     classes = files.class_folders(folders.inside(folder, names))
-    unknown = [path.name for path in classes if path.name not in names]
+    numbers = {files.same_form(name): number for number, name in enumerate(names)}
+    unknown = [path.name for path in classes if files.same_form(path.name) not in numbers]
     if not classes or unknown:
         raise InputError(
             f"{folder}: the photos must be in subfolders named like the model's classes, "
             f"{', '.join(names)}; found {', '.join(unknown) or 'none'}"
         )
     photos = [
-        (photo, names.index(path.name)) for path in classes for photo in files.photos_below(path)
+        (photo, numbers[files.same_form(path.name)])
+        for path in classes
+        for photo in files.photos_below(path)
     ]
     if not photos:
         raise InputError(f"{folder}: no photos in its class subfolders")

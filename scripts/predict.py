@@ -35,6 +35,8 @@ def parse(argv=None):
     arguments = parser.parse_args(argv)
     if arguments.csv:
         files.check_output(arguments.csv)
+        if files.is_photo(arguments.csv.name):
+            raise InputError(f"{arguments.csv}: the table would be taken for a photo; rename it")
     return arguments, find_photos(arguments.photos), parsers.find_models(arguments)[0]
 
 

@@ -270,7 +270,7 @@ PHOTO = "train/cats/cat.3.jpg"
         ),
         (
             lambda: Path("validation/dogs").rename("validation/wolves"),
-            "validation has cats, wolves; name the subfolders alike",
+            "validation has the classes cats, wolves; name the subfolders alike",
         ),
         (
             lambda: Path(PHOTO).write_text("no picture"),

@@ -204,6 +204,7 @@ def test_evaluate_shows_small_pictures_and_no_old_ones(trained, tmp_path, monkey
     large = Image.new("I;16", (2000, 1500), 150 * 256)
     large.save(tmp_path / "photos/circle/large.png")
     shown, sheet = [], tmp_path / "sheet.png"
+    plots.sheet([(large, "of another time")], sheet)
     monkeypatch.setattr(plots, "sheet", lambda pictures, path: shown.extend(pictures))
     options = ("--weights", trained, "--sheet", sheet, tmp_path / "photos")
     monkeypatch.setattr(
@@ -215,7 +216,6 @@ def test_evaluate_shows_small_pictures_and_no_old_ones(trained, tmp_path, monkey
     assert picture.shape == (225, 300, 3) and (picture == 150).all()  # grey, not white
     assert caption == "large.png\nis circle, taken for cross stitch (1.00)"
     answer = 0
-    sheet.write_bytes(b"of another time")
     status, out, _ = start(evaluate, *options)
     assert status == 0 and "Mistakes: 0" in out and not sheet.exists()
 
@@ -230,12 +230,16 @@ def test_evaluate_warns_about_training_photos(trained, shapes, start, monkeypatc
 @pytest.mark.parametrize("script, option", [(predict, "--csv"), (evaluate, "--sheet")])
 def test_outputs_are_whole_or_absent(trained, shapes, script, option, start, tmp_path):
     path = tmp_path / ("table.csv" if script is predict else "sheet.jpg")
-    path.write_text("old")
+    if script is predict:
+        path.write_text("old")
+    else:
+        plots.sheet([(Image.new("RGB", (9, 9)), "old")], path)
+    old = path.read_bytes()
     options = ("--model", trained / "first_try.weights.h5", option, path, shapes)
     with full_disk(100):
         status, _, err = start(script, *options)
     assert status == 2 and f"{path}: can't be written (File too large)" in err
-    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == old and list(tmp_path.iterdir()) == [path]
 
 
 @pytest.mark.parametrize(
@@ -406,6 +410,7 @@ def fill(folder, *classes, photos=3):
         (("train/*", "test"), 0, None, "test"),  # without classes, to be sent in
         (("train/*", "validate/*"), 0, 1, ""),
         (("training/*", "Development/*", "evaluation/*"), 0, 1, "evaluation"),
+        (("train/*", "test/unknown"), 0, None, "test"),
         (("train/*",), 0, None, ""),
         (("PetImages/*",), 0, None, ""),
     ],
@@ -437,7 +442,11 @@ def test_parts_of_a_division_by_any_usual_name(
         (("train", "test"), "test, train have no class folders; put each class's photos"),
         (("train/a", "train/b", "val/a", "val/b", "valid/a"), "more than one division"),
         (("train/a", "test/a", "seg_train/a", "seg_test/a"), "more than one division"),
-        (("fold1/a", "fold1/b", "c"), "fold1: no photos, only the folders a, b; if these"),
+        (("fold1/a", "fold1/b", "c"), "fold1: no photos, only the folders a, b; if these are"),
+        (
+            ("images/train/a", "images/val/a", "labels/train/a"),
+            "images: no photos, only the folders train, val; give --data",
+        ),
         (("train/x/a", "train/x/b", "train/y/a", "train/y/b", "val/x/a"), "x: no photos, only"),
     ],
 )
@@ -470,6 +479,57 @@ def test_evaluate_takes_a_class_folder_of_folders(tmp_path):
     names = ["cats", "dogs"]
     assert len(evaluate.find_photos(tmp_path / "photos", names)) == 6
     assert len(evaluate.find_photos(tmp_path, names)) == 6  # inside
+
+
+def test_names_in_another_form_of_unicode(tmp_path):
+    """As macOS writes them: e and its accent are two characters."""
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    fill(tmp_path / "photos", apart)
+    assert [n for _, n in evaluate.find_photos(tmp_path / "photos", [composed, "tea"])] == [0] * 3
+    fill(tmp_path / "data", composed, apart, "tea")
+    photos, _ = folders.photos_and_weights(tmp_path / "data", tmp_path / "weights")
+    with pytest.raises(InputError, match="same name but for its Unicode form"):
+        images.in_order_generator(photos / "train", SMALL, 4)
+    fill(tmp_path / "parts", f"train/{composed}", "train/tea", f"val/{apart}", "val/tea")
+    photos, _ = folders.photos_and_weights(tmp_path / "parts", tmp_path / "other weights")
+    generators = [
+        images.in_order_generator(photos / split, SMALL, 4) for split in ("train", "validation")
+    ]
+    with pytest.raises(InputError, match=r"parts/val has .* in the same form of Unicode, too"):
+        images.describe(*generators)
+
+
+def test_files_and_loose_photos_are_told_from_folders(tmp_path, capsys):
+    (tmp_path / "data.zip").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"data\.zip: is a file; unpack it"):
+        folders.photos_and_weights(tmp_path / "data.zip", tmp_path / "weights")
+    fill(tmp_path, "loose")
+    with pytest.raises(InputError, match="found none and loose photos"):
+        folders.photos_and_weights(tmp_path / "loose", tmp_path / "weights")
+    fill(tmp_path / "loose", "a", "b")
+    folders.photos_and_weights(tmp_path / "loose", tmp_path / "weights")
+    assert "photos that are in no class folder are not used" in capsys.readouterr().out
+
+
+def test_no_photo_is_replaced_by_an_output(trained, shapes, start, tmp_path):
+    photo = tmp_path / "photo.jpg"
+    Image.new("RGB", (50, 50)).save(photo)
+    before = photo.read_bytes()
+    options = ("--model", trained / "first_try.weights.h5")
+    status, _, err = start(predict, *options, "--csv", photo, shapes)
+    assert status == 2 and "the table would be taken for a photo" in err
+    status, _, err = start(evaluate, *options, "--sheet", photo, shapes)
+    assert status == 2 and "exists and is not such a sheet" in err
+    assert photo.read_bytes() == before
+    for ending in "jpg", "png":  # but a sheet is, by the next
+        plots.sheet([(Image.new("RGB", (9, 9)), "\u732b")], tmp_path / f"sheet.{ending}")
+        assert files.is_plotted(tmp_path / f"sheet.{ending}")
+
+
+def test_an_empty_path_is_not_the_current_folder():
+    """As an unset variable of a shell gives it."""
+    with pytest.raises(SystemExit):
+        predict.parse(["--model", "", "a.jpg"])
 
 
 def test_classes_may_be_called_like_parts(tmp_path):

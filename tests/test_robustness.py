@@ -214,7 +214,8 @@ def test_photos_as_phones_and_the_web_give_them(data, ending, content):
     [
         (b"version https://git-lfs.github.com/spec/v1\noid", "`git lfs pull`"),
         (b"\n<!DOCTYPE html><html>", "a web page"),
-        (b"<HTML><body>404", "a web page"),
+        (b"\xef\xbb\xbf<HTML><body>404", "a web page"),
+        (b'<?xml version="1.0"?><svg>', "a drawing in SVG"),
         (b"%PDF-1.7", "a PDF document"),
         (b"\0\0\0\x18ftypmp42\0\0", "a video"),
         (b"\0\0\0\x18ftypheic\0\0", "needs the package pillow-heif"),
@@ -325,9 +326,9 @@ def test_animated_gifs_and_other_files_are_skipped_and_counted(data, capsys):
     (data / "train/cats/photo.psd").write_bytes(b"8BPS")
     (data / "train/cats/.DS_Store").write_bytes(b"")
     images.in_order_generator(data / "train", SMALL, 4)
-    assert "skipped 2 files that are not .png, .jpg" in capsys.readouterr().err
+    assert "skipped 2 files that are no photos (.png, .jpg" in capsys.readouterr().err
     assert len(predict.find_photos([data / "train"])) == 20
-    assert "skipped 2 files that are not .png, .jpg" in capsys.readouterr().err
+    assert "skipped 2 files that are no photos (.png, .jpg" in capsys.readouterr().err
 
 
 def test_any_name_works(workplace, data):

@@ -56,6 +56,8 @@ share = functools.partial(_number, end=1)  # below 1
 
 def path(text):
     """argparse type: a path, with ~ for the home folder also where the shell leaves it."""
+    if not text:  # of an unset variable; it would mean the current folder
+        raise argparse.ArgumentTypeError("empty; name a file or a folder")
     return Path(text).expanduser() if text.split("/")[0] == "~" else Path(text)
 
 

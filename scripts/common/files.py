@@ -12,6 +12,8 @@ import re
 import stat
 import sys
 import tempfile
+import unicodedata
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -32,11 +34,15 @@ with contextlib.suppress(ImportError):  # not on every machine
 
     pillow_heif.register_heif_opener()
     FORMATS += ("HEIF",)
+# The photo is whole, and which one it is Pillow does not say.
+warnings.filterwarnings("ignore", "Corrupt EXIF data", UserWarning)
+PLOTTED = "Matplotlib"  # in a comment of the pictures that plots.py saves
 
 # How files begin that are named like photos but are not, and what to do about them.
 NO_PHOTOS = {
     rb"version https://git-lfs": "a pointer of Git LFS, not the photo; `git lfs pull` gets that",
-    rb"\s*<(!doctype )?html": "a web page instead of the photo; download the photo itself",
+    rb"(\xef\xbb\xbf)?\s*<(!doctype )?html": "a web page, not the photo; download that",
+    rb"(\xef\xbb\xbf)?\s*<(\?xml|svg)": "a drawing in SVG, or XML; save it as PNG",
     rb"%PDF-": "a PDF document; save its pictures as photos",
     rb"....ftyp(isom|mp4|avc1|qt  |M4V|3gp)": "a video; save frames of it as photos",
 }
@@ -61,7 +67,7 @@ TURNS = {
 OF_SYSTEMS = {
     *("@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "__macosx"),
     *("$recycle.bin", "recycler", "system volume information", "lost+found"),
-    *("_gsdata_", "[originals]", "captureone"),
+    *("_gsdata_", "[originals]", "captureone", "thumbnails"),
 }
 ENDINGS_OF_SYSTEMS = (".lrdata", ".lrlibrary", ".photoslibrary")
 
@@ -107,7 +113,7 @@ def photos_below(folder, quiet=False):
     photos = [path for path in photos if not is_odd(path)]
     if not quiet and (skipped := len(paths) - len(photos)):
         endings = ", ".join(PHOTO_ENDINGS)
-        print(f"{folder}: skipped {skipped} files that are not {endings}", file=sys.stderr)
+        print(f"{folder}: skipped {skipped} files that are no photos ({endings})", file=sys.stderr)
     if not quiet and systems:
         print(f"{folder}: skipped {systems} folders of thumbnails and the like", file=sys.stderr)
     return photos + [Path(error.filename) for error in unread]
@@ -118,6 +124,20 @@ def refuse_folders(paths):
     for path in paths:
         if path.is_dir():
             raise InputError(f"{path}: can't be read; make it readable, or remove it")
+
+
+def same_form(name):
+    """The name in Unicode's composed form: macOS writes é as two characters, others as one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def is_plotted(path):
+    """Whether this is a picture that plots.py saved."""
+    try:
+        about = Image.open(path).info
+    except OSError:
+        return False
+    return PLOTTED in f"{about.get('comment')} {about.get('Software')}"
 
 
 def size_and_time(path):
@@ -176,20 +196,20 @@ def replacing(path):
     temporary name keeps the ending, because Keras insists on `.weights.h5`. Raises InputError
     if the file can't be written.
     """
-    if is_odd(Path(path)):  # /dev/stdout, say; it would be replaced by a file
-        yield path
-        return
+    odd = is_odd(Path(path))  # /dev/stdout, say, which would be replaced by a file
     path = Path(os.path.realpath(path))  # a link stays one
-    temporary = path.with_name(f".partial-{os.getpid()}-{path.name}")
+    temporary = path if odd else path.with_name(f".partial-{os.getpid()}-{path.name}")
     try:
         yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        if not odd:
+            with open(temporary, "rb") as file:
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
     except OSError as error:
         raise InputError(f"{path}: can't be written ({error.strerror or error})") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if not odd:
+            temporary.unlink(missing_ok=True)
 
 
 def write_json(path, value):

@@ -52,6 +52,8 @@ def photos_and_weights(data, weights=None, distribute=False):
     chief does so. Raises InputError if there are no photos, if it is in doubt what the classes
     are, or if the folder of weights is among the photos or belongs to others.
     """
+    if data.exists() and not data.is_dir():
+        raise InputError(f"{data}: is a file; unpack it, and give the folder")
     if not data.is_dir():
         raise InputError(f"{data}: {NO_FOLDER}")
     weights = weights or default_weights(data)
@@ -67,6 +69,8 @@ def photos_and_weights(data, weights=None, distribute=False):
         if check_owner(weights, data) != data.resolve():
             with files.replacing(weights / NOTE) as note:
                 note.write_text(f"{data.resolve()}\n", encoding="utf-8", errors="surrogateescape")
+    if files.has_photos(data):
+        print(f"{data}: photos that are in no class folder are not used")
     if unused:
         print(f"{data}: not used: {', '.join(path.name for path in unused)}")
     if parts == {split: data / split for split in ("train", "validation")}:
@@ -95,15 +99,7 @@ def find_parts(data):
     """
     folder = inside(data)
     subfolders = files.class_folders(folder)
-    divisions = {}  # train_images and test_images belong together, train and seg_test don't
-    for path in subfolders:
-        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.name).lower()
-        if match := PART.fullmatch(name):
-            before, part, after = match.groups()
-            divisions.setdefault(re.sub(r"[^a-z]+", "", f"{before} {after}"), []).append(
-                (part, path)
-            )
-    divisions = [d for d in divisions.values() if "train" in dict(d) and len(dict(d)) > 1]
+    divisions = _divisions(subfolders)
     if not divisions:
         _check_classes(folder)
         return {"train": folder}, []
@@ -115,7 +111,14 @@ def find_parts(data):
             "and move the others away"
         )
     parts = {part: inside(path) for part, path in division}
-    parts = {part: path for part, path in parts.items() if files.class_folders(path)}
+    classes = {
+        part: {folder.name for folder in files.class_folders(path)} for part, path in parts.items()
+    }
+    parts = {  # with classes, not with test/unknown/
+        part: path
+        for part, path in parts.items()
+        if len(classes[part]) > 1 or classes[part] & classes["train"]
+    }
     if "train" not in parts:
         raise InputError(
             f"{folder}: {found} have no class folders; put each class's photos into a folder of "
@@ -126,6 +129,17 @@ def find_parts(data):
         _check_classes(parts[name])
     used = dict(zip(("train", "validation"), (parts[name] for name in names), strict=False))
     return used, [path for path in subfolders if path not in [dict(division)[n] for n in names]]
+
+
+def _divisions(subfolders):
+    """The divisions that there are by these folders' names, each as [(part, folder), ...]."""
+    found = {}  # train_images and test_images belong together, train and seg_test don't
+    for path in subfolders:
+        name = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", path.name).lower()
+        if match := PART.fullmatch(name):
+            before, part, after = match.groups()
+            found.setdefault(re.sub(r"[^a-z]+", "", f"{before} {after}"), []).append((part, path))
+    return [named for named in found.values() if "train" in dict(named) and len(dict(named)) > 1]
 
 
 def inside(folder, classes=()):
@@ -145,12 +159,11 @@ def _check_classes(folder):
     for of_class in files.class_folders(folder):
         subfolders = files.class_folders(of_class)
         if len(subfolders) > 1 and not files.has_photos(of_class):
-            raise InputError(
-                f"{of_class}: no photos, only the folders "
-                f"{', '.join(path.name for path in subfolders)}; if these are the classes, give "
-                f"--data (make: DATA) {of_class}, or name the folders in {folder} train and "
-                "validation; if it is one class, put the photos into it"
-            )
+            found = ", ".join(path.name for path in subfolders)
+            remedy = f"give --data (make: DATA) {of_class}"
+            if not _divisions(subfolders):
+                remedy = f"if these are the classes, {remedy}; if not, put the photos into it"
+            raise InputError(f"{of_class}: no photos, only the folders {found}; {remedy}")
 
 
 def workers():
@@ -179,7 +192,7 @@ def default_weights(data):
     data = data.resolve()
     if data == DATA:
         return WEIGHTS
-    return WEIGHTS / os.fsdecode(re.sub(rb"[^A-Za-z0-9._-]", b"_", os.fsencode(data.name)))
+    return WEIGHTS / re.sub(r"[^\w.-]", "_", data.name)
 
 
 def check_owner(weights, data):
@@ -331,7 +344,7 @@ def _photos_to_split(data):
         fetch = "; `make data` fetches the article's" if data.resolve() == DATA else ""
         raise InputError(
             f"{data}: has neither train/ and validation/ nor at least two classes "
-            f"(subfolders); found {found}{fetch}"
+            f"(subfolders); found {found}{' and loose photos' * files.has_photos(data)}{fetch}"
         )
     paths = []
     for of_class in classes:
@@ -339,7 +352,7 @@ def _photos_to_split(data):
         if len(photos) < 2:
             raise InputError(
                 f"{of_class}: {'one photo' if photos else 'no photos'}; a class needs at least "
-                "two to be split into train and validation"
+                "two to be split into train and validation; add some, or remove the folder"
             )
         files.refuse_folders(photos)
         paths += photos

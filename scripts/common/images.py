@@ -71,6 +71,11 @@ def _flow(
             f"{folder.resolve()}: the experiments need at least two classes (subfolders); "
             f"found {', '.join(classes) or 'none'}"
         )
+    if len({files.same_form(name) for name in classes}) < len(classes):
+        raise InputError(
+            f"{folder.resolve()}: two class folders have the same name but for its Unicode form, "
+            f"{', '.join(classes)}; merge them"
+        )
     generator = _datagen(preprocessing, **augmentation or {}).flow_from_directory(
         folder,
         target_size=image_size,
@@ -119,11 +124,13 @@ def describe(train_generator, validation_generator):
     """
     train_classes = train_generator.class_indices
     if train_classes != validation_generator.class_indices:
-        raise InputError(
-            f"{train_generator.directory} has the classes {', '.join(train_classes)}, but "
-            f"{validation_generator.directory} has {', '.join(validation_generator.class_indices)}"
-            "; name the subfolders alike"
+        here, there = (
+            f"{Path(generator.directory).resolve()} has the classes "
+            f"{', '.join(generator.class_indices)}"
+            for generator in (train_generator, validation_generator)
         )
+        form = "" if here.isascii() else ", in the same form of Unicode, too"
+        raise InputError(f"{here}, but {there}; name the subfolders alike{form}")
     generators = {"train": train_generator, "validation": validation_generator}
     paths, looked = [], []
     for generator in generators.values():

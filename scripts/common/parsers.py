@@ -206,7 +206,7 @@ def add_vgg16(parser):
         "--vgg16-weights",
         metavar="FILE",
         help='VGG16\'s weights without its top; "imagenet" downloads them, "random" does without '
-        "(default: the file given last, else imagenet)",
+        "(default: the file given last for these photos, else imagenet)",
     )
 
 

@@ -1,6 +1,7 @@
 """The report's pictures, each as SVG in two versions: for light and for dark pages."""
 
 import statistics
+import warnings
 
 import matplotlib
 
@@ -157,6 +158,7 @@ def sheet(pictures, path):
         place.imshow(picture)
         caption = caption.encode(errors="surrogateescape").decode(errors="replace")  # any bytes
         place.set_title(caption, fontsize=7, parse_math=False)
-    with files.replacing(path) as temporary:
-        figure.savefig(temporary, dpi=100)
+    about = {"comment": files.PLOTTED} if path.suffix == ".jpg" else {}  # PNG has it by itself
+    with files.replacing(path) as temporary, warnings.catch_warnings(action="ignore"):
+        figure.savefig(temporary, dpi=100, pil_kwargs=about)  # names in all scripts, not all fonts
     plt.close(figure)

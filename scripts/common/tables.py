@@ -360,8 +360,8 @@ def choice_table(choice):
 
     Errors by fold, where they are known, are compared with those of what best uses.
     """
+    rows, ways, of_best = [], {}, None
     head = ("pixels", "VGG16 is fed", "pooled", "gamma", "ridge", "accuracy", "squared error")
-    rows, ways, of_best = [(*head, "less best's, by fold")], {}, None
     for tried in choice["choices"]:
         same = choice.get("compared_with", {"image_size": None}).items() <= tried.items()
         if same and "with" not in tried and "mode" in tried["preprocessing"]:
@@ -371,14 +371,15 @@ def choice_table(choice):
         ways.setdefault((*way, ", ".join(tried["pooled_layers"])), []).append(tried)
     for way, tries in ways.items():
         kernel = min(tries, key=lambda tried: tried["mean_squared_error"])
-        found = (f"{kernel['gamma']:g}", f"{kernel['ridge']:g}", f"{kernel['accuracy']:.4f}")
-        less = ""
-        if of_best and kernel["mean_squared_errors"] != of_best:
+        found = [f"{kernel['gamma']:g}", f"{kernel['ridge']:g}", f"{kernel['accuracy']:.4f}"]
+        found.append(f"{kernel['mean_squared_error']:.4f}")
+        if of_best:
             pairs = zip(kernel["mean_squared_errors"], of_best, strict=True)
             less = [error - other for error, other in pairs]
-            less = f"{statistics.mean(less):+.4f} ± {statistics.stdev(less):.4f}".replace("-", "−")
-        rows.append((*way, *found, f"{kernel['mean_squared_error']:.4f}", less))
-    return cli.markdown(rows)
+            told = f"{statistics.mean(less):+.4f} ± {statistics.stdev(less):.4f}".replace("-", "−")
+            found.append(told if any(less) else "")
+        rows.append((*way, *found))
+    return cli.markdown([(*head, "less best's, by fold") if of_best else head, *rows])
 
 
 def by_photos(drawn, whole=()):
