@@ -8,7 +8,7 @@ exit status is then 1.
 
 import sys
 
-from common import cli, files, folders, parsers
+from common import cli, division, files, folders, parsers
 from common.cli import InputError
 
 
@@ -53,7 +53,7 @@ def find_photos(folder, names):
 
     names: the model's classes. Raises InputError if there are no such folders, or others.
     """
-    classes = files.class_folders(folders.inside(folder, names))
+    classes = files.class_folders(division.inside(folder, names))
     numbers = {files.same_form(name): number for number, name in enumerate(names)}
     unknown = [path.name for path in classes if files.same_form(path.name) not in numbers]
     if not classes or unknown:

@@ -7,7 +7,7 @@ import shutil
 
 from PIL import Image, ImageOps
 
-from common import cli, files, folders, parsers
+from common import cli, division, files, parsers
 from common.cli import InputError
 
 PICTURES = 20  # as many as the article says; its code, with `i > 20`, makes 21
@@ -51,7 +51,7 @@ def parse(argv=None):
     arguments = parser.parse_args(argv)
     photo, output = arguments.photo, arguments.output
     if photo.is_dir():
-        folder = folders.find_parts(photo)[0]["train"]
+        folder = division.find_parts(photo)[0]["train"]
         photo = next(iter(files.photos_below(folder)), folder)
     if not photo.is_file():
         raise InputError(f"{photo}: no photo there; run `make data`, or name one")

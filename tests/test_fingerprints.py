@@ -7,7 +7,7 @@ from unittest import mock
 
 import draw
 import numpy as np
-from common import fingerprints, folders, images
+from common import division, fingerprints, images
 from conftest import ARTICLES, MANIFEST, SMALL
 from PIL import Image
 
@@ -134,7 +134,7 @@ def test_the_articles_files_are_exactly_its_photos():
 def test_a_burst_of_shots_stays_on_one_side(tmp_path, capsys):
     """Five bursts per class: shots 0 to 4 are one, 5 to 9 the next, ..."""
     save_pictures(tmp_path / "data", 25, lambda kind, n: shot(drawn(kind, n // 5), n), "jpg")
-    folders.split_photos(tmp_path / "data", tmp_path / "split")
+    division.split_photos(tmp_path / "data", tmp_path / "split")
     for kind in "cat", "dog":
         sides = [
             {int(path.stem) // 5 for path in (tmp_path / "split" / side / kind).iterdir()}
@@ -148,7 +148,7 @@ def test_a_burst_of_shots_stays_on_one_side(tmp_path, capsys):
 def test_a_picture_in_two_classes_is_told(tmp_path, capsys):
     save_pictures(tmp_path / "data", 8, drawn)
     shutil.copy(tmp_path / "data/cat/3.png", tmp_path / "data/dog/3.png")
-    folders.split_photos(tmp_path / "data", tmp_path / "split")
+    division.split_photos(tmp_path / "data", tmp_path / "split")
     told = capsys.readouterr()
     assert "2 photos have near-duplicates" in told.out
     assert told.err == "warning: nearly the same picture in two classes: cat/3.png = dog/3.png\n"
@@ -156,7 +156,7 @@ def test_a_picture_in_two_classes_is_told(tmp_path, capsys):
 
 def test_a_class_of_one_picture_is_split_with_a_warning(tmp_path, capsys):
     save_pictures(tmp_path, 4, lambda kind, n: drawn(kind, n * (kind == "dog")))
-    folders.split_photos(tmp_path, tmp_path / "split")
+    division.split_photos(tmp_path, tmp_path / "split")
     (line,) = capsys.readouterr().err.splitlines()
     assert "cat: its 4 photos show nearly the same picture" in line
     for kind in "cat", "dog":
@@ -166,7 +166,7 @@ def test_a_class_of_one_picture_is_split_with_a_warning(tmp_path, capsys):
 def test_plain_pictures_resemble_no_others(tmp_path):
     save_pictures(tmp_path, 10, lambda kind, _: Image.new("RGB", (40, 40), "red"))
     assert fingerprints.fingerprint((tmp_path / "cat/0.png").read_bytes()) is None
-    folders.split_photos(tmp_path, tmp_path / "split")
+    division.split_photos(tmp_path, tmp_path / "split")
     assert len(list((tmp_path / "split/validation").rglob("*.png"))) == 4
 
 
@@ -175,7 +175,7 @@ def test_a_few_large_groups_are_split_too(tmp_path):
 
     def counts(a, b):
         names = [f"a/{n}.jpg" for n in range(len(a))] + [f"b/{n}.jpg" for n in range(len(b))]
-        chosen = folders._validation_photos(tmp_path, names, [*a, *b])
+        chosen = division._validation_photos(tmp_path, names, [*a, *b])
         return [sum(name[0] == of_class for name in chosen) for of_class in "ab"]
 
     assert counts([0, 0, 0, 1, 1, 1], range(2, 8)) == [3, 1]
@@ -190,7 +190,7 @@ def test_photos_are_read_once_for_a_split(tmp_path, monkeypatch):
 
     def split():
         spy.reset_mock()
-        folders.split_photos(tmp_path / "data", tmp_path / "split")
+        division.split_photos(tmp_path / "data", tmp_path / "split")
         links = sorted(path for path in (tmp_path / "split").rglob("*.png") if path.is_symlink())
         return spy.call_count, links
 

@@ -18,19 +18,8 @@ import predict
 import pytest
 import scratch
 import small
-from common import (
-    answers,
-    cli,
-    files,
-    folders,
-    images,
-    networks,
-    parsers,
-    plots,
-    records,
-    tables,
-    vgg16,
-)
+from common import answers, cli, division, files, folders, images, networks, parsers, plots
+from common import records, tables, vgg16
 from common.cli import InputError
 from conftest import SMALL, full_disk
 from PIL import Image, ImageDraw
@@ -317,7 +306,7 @@ def test_the_classifier_of_other_vgg16_weights_is_refused(trained, monkeypatch):
 
 def test_a_split_is_stratified_and_stays_and_copies_nothing(shapes, tmp_path):
     folder = tmp_path / "split"
-    folders.split_photos(shapes, folder)
+    division.split_photos(shapes, folder)
     photos = [path for path in folder.rglob("*") if path.is_symlink()]
     assert len(photos) == 55
     assert {path.resolve() for path in photos} == set(shapes.glob("*/*.jpg"))
@@ -325,10 +314,10 @@ def test_a_split_is_stratified_and_stays_and_copies_nothing(shapes, tmp_path):
         generator = images.in_order_generator(folder / split, SMALL, 4)
         assert np.bincount(generator.classes).tolist() == counts
     made = folder.stat().st_ino
-    folders.split_photos(shapes, folder)
+    division.split_photos(shapes, folder)
     assert folder.stat().st_ino == made
     other = tmp_path / "other split"
-    folders.split_photos(shapes, other)
+    division.split_photos(shapes, other)
     names = [{p.relative_to(f) for p in f.rglob("*.jpg")} for f in (folder, other)]
     assert names[0] == names[1]
 
@@ -340,7 +329,7 @@ def test_adding_photos_leaves_the_others_on_their_side(tmp_path):
             (tmp_path / "data" / name / f"{number}.png").write_bytes(b"")
 
     def tested():
-        folders.split_photos(tmp_path / "data", tmp_path / "split")
+        division.split_photos(tmp_path / "data", tmp_path / "split")
         return {path.name for path in (tmp_path / "split/validation/a").iterdir()}
 
     before = tested()
@@ -358,7 +347,7 @@ def test_a_broken_photo_is_named_and_not_the_link_to_it(tmp_path):
             Image.fromarray(noise).save(tmp_path / f"data/{name}/{number}.png")
     broken = tmp_path / "data/b/1.png"
     broken.write_bytes(broken.read_bytes()[:40])
-    folders.split_photos(tmp_path / "data", tmp_path / "split")
+    division.split_photos(tmp_path / "data", tmp_path / "split")
     with pytest.raises(InputError, match=f"{re.escape(str(broken))}: can't be read"):
         for split in "train", "validation":
             images.in_order_generator(tmp_path / "split" / split, SMALL, 4).digests()
@@ -461,7 +450,7 @@ def test_of_an_undivided_folder_the_persons_own_files_are_named(tmp_path):
     fill(tmp_path / "data", "a", "b")
     for name, target in (("gone", "nowhere.png"), ("self", "self.png")):
         (tmp_path / f"data/a/{name}.png").symlink_to(target)
-        folders.split_photos(tmp_path / "data", tmp_path / "split")
+        division.split_photos(tmp_path / "data", tmp_path / "split")
         with pytest.raises(InputError, match=re.escape(f"{tmp_path}/data/a/{name}.png: can't be")):
             images.describe(
                 *(
