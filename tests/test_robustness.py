@@ -661,6 +661,7 @@ def test_a_record_of_fewer_epochs_is_not_added(tmp_path):
     "system",
     [
         *("@eaDir/cat.0.jpg", "__MACOSX", "$RECYCLE.BIN", "lost+found", "#Recycle", "[Originals]"),
+        *("Thumbnails", "CaptureOne", "_gsdata_"),
         *("Photos Library.photoslibrary", "Catalog Previews.lrdata"),
     ],
 )
