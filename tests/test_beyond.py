@@ -323,15 +323,19 @@ def test_approaches_are_compared_with_faithful_runs_after_as_many_epochs():
     ours = [
         *faithful,
         run([0.9, 0.9, 0.9, 0.9, 0.95], approaches={"l2": 0.01}),
+        run([0.9, 0.9, 0.9, 0.9, 0.96], 1, approaches={"l2": 0.01}),
+        run([0.9, 0.9, 0.9, 0.9, 0.98], 7, approaches={"l2": 0.01}),  # nothing to compare with
         run([0.9, 0.9, 0.9, 0.9, 0.97], approaches={"l2": 0.01}, precision="mixed_bfloat16"),
         run([0.9, 0.98], preprocessing={"mode": "caffe"}, top_model={"epochs": 1}),
         run([0.9, 0.96], approaches={"l2": 0.01, "dropout": 0.7}),
     ]
     articles = tables.cells(ours)
     _, _, *rows = cells(tables.approaches_table(ours, articles))
-    alone = ["l2 0.01", "faithful", "5", "1", "0.950", "0.910", "0.915 ± 0.007", "0.903 ± 0.001"]
-    assert rows[0] == alone
-    assert rows[1][:5] == ["l2 0.01, dropout 0.7", "faithful", "2", "1", "0.960"]
+    alone = ["l2 0.01", "faithful", "5", "3", "0.963 ± 0.015"]
+    assert rows[0][:5] == alone and rows[0][6] == "0.913 ± 0.003"
+    assert rows[0][5::2] == ["+0.040 (+0.040 to +0.040)", "+0.008 (+0.008 to +0.008)"]
+    told = ["l2 0.01, dropout 0.7", "faithful", "2", "1", "0.960", "+0.060", "0.930", "+0.030"]
+    assert rows[1] == told
     assert len(rows) == 2
     assert tables.approaches_table(faithful, articles) == "None yet."
 

@@ -6,11 +6,12 @@ the 95 % that the number of validation photos allows (Wilson's).
 """
 
 import collections
+import functools
 import json
 import statistics
 import warnings
 
-from scipy.stats import binomtest, t, ttest_ind
+from scipy.stats import binomtest, t, ttest_ind, ttest_rel
 
 from common import cli, records
 from common.cli import InputError
@@ -83,13 +84,14 @@ def allowed(runs):
     return interval(statistics.mean(accuracies(runs)), photos)
 
 
-def difference(values, reference):
-    """Of the means, with Welch's 95 % interval."""
+def difference(values, reference, paired=False):
+    """Of the means, with Welch's 95 % interval, or that of the differences of pairs."""
     text = f"{statistics.mean(values) - statistics.mean(reference):+.3f}"
     if min(len(values), len(reference)) > 1:
         # SciPy warns of values that are all alike, as three runs can be; the others are not.
         with warnings.catch_warnings(action="ignore", category=RuntimeWarning):
-            ci = ttest_ind(values, reference, equal_var=False).confidence_interval()
+            test = ttest_rel if paired else functools.partial(ttest_ind, equal_var=False)
+            ci = test(values, reference).confidence_interval()
         text += f" ({ci.low:+.3f} to {ci.high:+.3f})"
     return text.replace("-", "−")
 
@@ -505,24 +507,32 @@ def beyond(runs, articles):
 def approaches_table(runs, articles):
     """Fine-tuning with the article's approaches, and fed as VGG16 was trained.
 
-    Such runs may have fewer epochs than the article's; beside each stand the runs of the same
-    recipe without it as they were after as many.
+    Such runs may have fewer epochs than the article's; each is compared with the run of the same
+    recipe and seed without it as that was after as many.
     """
-    head = ("fine-tuning with", "recipe", "epochs", "runs", "last", f"mean of {LAST_FEW}")
-    head = (*head, "without it, then", f"mean of {LAST_FEW}")
+    head = ("fine-tuning with", "recipe", "epochs", "runs", "last", "difference")
+    head = (*head, f"mean of {LAST_FEW}", "difference")
     rows = []
     for group in ordered(comparable(runs, articles)):
         first, epochs = group[0], group[0]["epochs"]
         without = articles["finetune"].get(records.recipe(first), [])
         notes = approaches(first) + ([fed(first)] if fed_as_trained(first) else [])
         is_one = first["experiment"] == "finetune" and is_whole(first | {"epochs": EPOCHS})
-        if not (is_one and notes and without and records.recipe(first) in OF_2016):
+        seeds = {run["seed"] for run in group} & {run["seed"] for run in without}
+        if not (is_one and notes and seeds and records.recipe(first) in OF_2016):
             continue
+        ours, theirs = (
+            {run["seed"]: run["history"]["val_accuracy"][:epochs] for run in some}
+            for some in (group, without)
+        )
         found = []
-        for compared in group, without:
-            curves = [run["history"]["val_accuracy"][:epochs] for run in compared]
-            found.append(mean_and_spread([curve[-1] for curve in curves]))
-            found.append(mean_and_spread([statistics.mean(curve[-LAST_FEW:]) for curve in curves]))
+        for last in 1, LAST_FEW:
+            means, others = (
+                {seed: statistics.mean(curve[-last:]) for seed, curve in curves.items()}
+                for curves in (ours, theirs)
+            )
+            pairs = [[some[seed] for seed in seeds] for some in (means, others)]
+            found += mean_and_spread(list(means.values())), difference(*pairs, paired=True)
         named = (", ".join(notes), records.recipe(first), str(epochs), str(len(group)))
         rows.append((OF_2016.index(records.recipe(first)), len(notes), *named, *found))
     return cli.markdown([head, *(row[2:] for row in sorted(rows))]) if rows else "None yet."
