@@ -37,7 +37,7 @@ from common import answers, features, images, kernel, networks, runs, vgg16
 
 def main(arguments, photos, weights):
     """Run the script with what parse() returned."""
-    preprocessing = kernel.PREPROCESSING | images.upright(photos / "train")
+    preprocessing = kernel.preprocessing(photos / "train")
     train_generator, validation_generator = (
         images.in_order_generator(
             photos / split, kernel.IMAGE_SIZE, arguments.batch_size, preprocessing

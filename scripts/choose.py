@@ -123,9 +123,10 @@ def main(arguments, photos, weights):
     runs.set_precision(arguments.precision)
     commit = runs.commit()  # of the code that runs; at the end it may be another
 
-    upright = images.upright(photos / "train")
-    rescaled = {**recipes.PREPROCESSING, "interpolation": "bilinear", **upright}
-    fed = [(size, kernel.PREPROCESSING | upright) for size in IMAGE_SIZES]
+    imagenet = kernel.preprocessing(photos / "train")
+    rescaled = imagenet | {"rescale": recipes.PREPROCESSING["rescale"]}
+    del rescaled["mode"]
+    fed = [(size, imagenet) for size in IMAGE_SIZES]
     choices, stored = [], {}
     for size, preprocessing in [*fed, (kernel.IMAGE_SIZE[0], rescaled)]:
         generator, features, settings = pooled_features(
@@ -147,9 +148,7 @@ def main(arguments, photos, weights):
                 }
             )
     # further than best goes: more than one look at each photo
-    _, mirrored, _ = pooled_features(
-        arguments, photos, weights, MIRRORED, kernel.PREPROCESSING | upright, mirrored=True
-    )
+    _, mirrored, _ = pooled_features(arguments, photos, weights, MIRRORED, imagenet, mirrored=True)
     looks = [(MIRRORED, "mirror images", stored[MIRRORED], mirrored)]
     for size, other in TOGETHER:
         both = [of_layers(stored[some], POOLED_LAYERS[-1:]) for some in (size, other)]
@@ -162,7 +161,7 @@ def main(arguments, photos, weights):
                 {
                     "image_size": size,
                     "with": more,
-                    "preprocessing": kernel.PREPROCESSING | upright,
+                    "preprocessing": imagenet,
                     "pooled_layers": list(POOLED_LAYERS[-1:]),
                     "gamma": gamma,
                     "ridge": ridge,

@@ -105,7 +105,7 @@ def main(arguments, photos, weights):
         "bottleneck": of_vgg16,
         "best": {
             "image_size": list(kernel.IMAGE_SIZE),
-            "preprocessing": kernel.PREPROCESSING | images.upright(photos / "train"),
+            "preprocessing": kernel.preprocessing(photos / "train"),
             "pooled_layers": list(kernel.POOLED_LAYERS),
             "gamma": kernel.GAMMA,
             "ridge": kernel.RIDGE,

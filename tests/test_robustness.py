@@ -163,7 +163,7 @@ def test_only_the_articles_photos_are_taken_as_they_are_stored(workplace, data, 
     monkeypatch.setattr(
         fingerprints, "read_manifest", lambda: {str(n): ("", p) for n, p in enumerate(pictures)}
     )
-    assert images.upright(data / "train") == {}
+    assert kernel.preprocessing(data / "train") == kernel.PREPROCESSING
     assert "upright" not in workplace.run(best)["preprocessing"]
 
 

@@ -26,6 +26,33 @@ PART = re.compile(
 # The part to validate on is the first of these that is there.
 VALIDATION = ("val", "dev", "eval", "test")
 
+NO_FOLDER = (
+    "no such folder; run `make data`, or give --data a folder "
+    "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
+)
+
+
+def class_names(folder):
+    """The names of the class folders in train/ or validation/, sorted.
+
+    Raises InputError if there are fewer than two, or two that differ in nothing one sees.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: {NO_FOLDER}")
+    names = [path.name for path in files.class_folders(folder)]
+    found = ", ".join(names)
+    if len(names) < 2:
+        raise InputError(
+            f"{folder.resolve()}: the experiments need at least two classes (subfolders); found "
+            f"{found or 'none'}"
+        )
+    if len({files.same_form(name) for name in names}) < len(names):
+        raise InputError(
+            f"{folder.resolve()}: two class folders have the same name but for its Unicode form, "
+            f"{found}; merge them"
+        )
+    return names
+
 
 def find_parts(data):
     """The folders of classes to train and to validate on, and the folders that are not used.

@@ -17,10 +17,6 @@ OUTPUTS = (".h5", ".npy", ".jsonl")  # models and a link to VGG16's, features, r
 VGG16 = "vgg16.h5"  # in a folder of weights: a link to the VGG16 weights file used last
 
 TF_CONFIG = '{"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker", "index": 0}}'
-NO_FOLDER = (
-    "no such folder; run `make data`, or give --data a folder "
-    "that holds train/CLASS/ and validation/CLASS/, or CLASS/ alone"
-)
 
 
 def photos_and_weights(data, weights=None, distribute=False):
@@ -34,7 +30,7 @@ def photos_and_weights(data, weights=None, distribute=False):
     if data.exists() and not data.is_dir():
         raise InputError(f"{data}: is a file; unpack it, and give the folder")
     if not data.is_dir():
-        raise InputError(f"{data}: {NO_FOLDER}")
+        raise InputError(f"{data}: {division.NO_FOLDER}")
     weights = weights or default_weights(data)
     if weights.resolve().is_relative_to(data.resolve()):
         raise InputError(

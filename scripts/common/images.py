@@ -16,7 +16,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from common import files, fingerprints, folders, recipes
+from common import division, files, fingerprints, recipes
 from common.cli import InputError
 from common.transform import ImageDataGenerator
 
@@ -63,19 +63,7 @@ def _flow(
 ):
     """A generator whose `settings` go into a run's record."""
     folder = Path(folder)
-    if not folder.is_dir():
-        raise InputError(f"{folder}: {folders.NO_FOLDER}")
-    classes = [path.name for path in files.class_folders(folder)]
-    if len(classes) < 2:
-        raise InputError(
-            f"{folder.resolve()}: the experiments need at least two classes (subfolders); "
-            f"found {', '.join(classes) or 'none'}"
-        )
-    if len({files.same_form(name) for name in classes}) < len(classes):
-        raise InputError(
-            f"{folder.resolve()}: two class folders have the same name but for its Unicode form, "
-            f"{', '.join(classes)}; merge them"
-        )
+    classes = division.class_names(folder)
     generator = _datagen(preprocessing, **augmentation or {}).flow_from_directory(
         folder,
         target_size=image_size,
@@ -159,15 +147,6 @@ def describe(train_generator, validation_generator):
             file=sys.stderr,
         )
     return description
-
-
-def upright(folder):
-    """For a preprocessing, {"upright": True}: turned as EXIF says. {} for the article's photos.
-
-    Those are fed as they are stored, as in 2016; folder: holds the classes to train on.
-    """
-    paths = files.photos_below(folder, quiet=True)
-    return {} if fingerprints.are_of_the_article(paths) else {"upright": True}
 
 
 def standardize(photos, preprocessing):

@@ -7,7 +7,7 @@ from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
 
-from common import networks, recipes
+from common import files, fingerprints, networks, recipes
 
 IMAGE_SIZE = (384, 384)  # height and width in pixels; larger ones were not tried
 # VGG16's own; bilinear, so that resizing uses every pixel of a photo.
@@ -22,6 +22,15 @@ RIDGE = 0.01  # added to the kernel matrix's diagonal; more is smoother
 EXACT, LANDMARKS = 5000, 4000
 DRAWS = 3  # of a part of the photos, for the learning curve
 ROWS = 1000  # of the kernel matrix, computed at a time
+
+
+def preprocessing(folder):
+    """PREPROCESSING, and turned as EXIF says. Not the article's photos: as stored, as in 2016.
+
+    folder: holds the classes to train on.
+    """
+    paths = files.photos_below(folder, quiet=True)
+    return PREPROCESSING | ({} if fingerprints.are_of_the_article(paths) else {"upright": True})
 
 
 def build_feature_model(base, pooled_layers):
