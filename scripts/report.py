@@ -251,6 +251,11 @@ def publish(own, results, readme, data):
         "crossval": tables.crossvalidation(crossval),
         "speed": tables.speed(bench) if bench else "Not measured yet.",
         "settings": tables.every_setting(runs),
+        "without": tables.without_wrong_labels(
+            {name: tables.of_2016(of_recipe) for name, of_recipe in cells.items()}
+            | {"best": tables.best_runs(runs, cells)},
+            names,
+        ),
         "hard": tables.hard_photos_table(hard[:HARD_PHOTOS]),
         "hard count": f"Of the 800 validation photos, {len(hard)} are wrong in most runs.",
     }

@@ -389,3 +389,14 @@ def test_make_publish_brings_the_committed_figures_back(committed):
             text = (committed / f"results/{name}{theme}.svg").read_text()
             assert "<svg" in text and "</svg>" in text
             assert (ROOT / "results" / f"{name}{theme}.svg").exists()
+
+
+def test_photos_with_wrong_labels_are_left_out_of_one_line(monkeypatch):
+    names = ["cats/cat.1.jpg", "dogs/dog.1.jpg", "dogs/dog.2.jpg", "dogs/dog.3.jpg"]
+    monkeypatch.setattr(tables, "WRONG_LABELS", {"dogs/dog.2.jpg": "a cat"})
+    runs = [
+        example("scratch", 0.5, seed, val_probabilities=answers)
+        for seed, answers in enumerate([[0.1, 0.9, 0.2, 0.2], [0.1, 0.9, 0.2, 0.9]])
+    ]
+    told = tables.without_wrong_labels({"scratch": runs, "best": [example("best", 0.9)]}, names)
+    assert told == "Without dogs/dog.2.jpg (a cat): scratch 0.833 ± 0.236 (2)."
