@@ -35,7 +35,7 @@
 ##   DISTRIBUTE     1: scratch and finetune train on all GPUs of this machine
 ##   PHOTOS         what predict and evaluate look at: photos, folders
 ##   MODEL          a model's file for predict, evaluate, export, app (the best at hand)
-##   EXPERIMENT     for crossval: scratch, bottleneck or finetune (bottleneck)
+##   EXPERIMENT     for crossval: scratch, bottleneck, finetune or best (bottleneck)
 ##   PYTHON, PYTHON27    to create .venv/ with, 3.11 to 3.13 (python3); for original (python2.7)
 ##   ARGS           more of the script's options: make finetune ARGS="--one-more-block"
 

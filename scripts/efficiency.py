@@ -9,14 +9,12 @@ the runs with all photos are those of runs.jsonl. Interrupted, it resumes where 
 you rerun the command.
 """
 
-import functools
 import shutil
 from pathlib import Path
 
 from common import cli, parsers, recipes
 
-# The experiments, and whose features of VGG16 they train on.
-EXPERIMENTS = {"best": "pooled_features", "bottleneck": "bottleneck_features", "scratch": None}
+EXPERIMENTS = ("best", "bottleneck", "scratch")
 PHOTOS_PER_CLASS = (25, 50, 100, 250, 500)
 DRAWS = 3
 
@@ -41,7 +39,7 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
-from common import features, images, kernel, parts, tables, vgg16
+from common import images, parts, tables, vgg16
 from common.cli import InputError
 
 
@@ -63,27 +61,6 @@ def draw(generator, photos_per_class, seed):
     return drawn
 
 
-def hand_over_features(name, weights, folder, generators, everything, photos):
-    """Put the drawn photos' rows of all photos' features where the experiment looks for them.
-
-    name: the files' name but for their split. weights: the folder with those of all
-    photos. folder: the experiment's, with the drawn photos in data/. generators, everything:
-    {split: ...} of all photos, and what images.describe() says of these. photos: what it will
-    say of those drawn. The experiment checks, as always, that the features are what it needs,
-    and makes them itself if not.
-    """
-    for split, generator in generators.items():
-        path = weights / f"{name}_{split}.npy"
-        source = features.read_source(path)
-        if source is None or source["photos"] != everything[split]:
-            continue
-        number = {Path(path).resolve(): n for n, path in enumerate(generator.filepaths)}
-        drawn = images.in_order_generator(folder / "data" / split, parts.ANY_SIZE, 1)
-        rows = [number[Path(path).resolve()] for path in drawn.filepaths]
-        source["photos"] = photos[split]
-        features.store_features(folder / path.name, np.load(path)[rows], source)
-
-
 def main(arguments, photos, weights):
     """Run the script with what parse() returned."""
     generators = {
@@ -100,35 +77,21 @@ def main(arguments, photos, weights):
         for generator in generators.values()
         for path, digest in zip(generator.filepaths, generator.digests(), strict=True)
     }
-    more = {
-        "scratch": {},
-        "bottleneck": of_vgg16,
-        "best": {
-            "image_size": list(kernel.IMAGE_SIZE),
-            "preprocessing": kernel.preprocessing(photos / "train"),
-            "pooled_layers": list(kernel.POOLED_LAYERS),
-            "gamma": kernel.GAMMA,
-            "ridge": kernel.RIDGE,
-            **of_vgg16,
-        },
-    }
     done = []
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
         for count in PHOTOS_PER_CLASS:
             drawn = draw(train, count, seed)
-            for experiment, stored in EXPERIMENTS.items():
+            for experiment in EXPERIMENTS:
                 print(f"\n{experiment}, {count} photos per class", flush=True)
-                known = parts.settings(arguments, experiment, seed) | more[experiment]
+                known = parts.settings(arguments, experiment, seed, photos)
+                known |= {} if experiment == "scratch" else of_vgg16
                 known |= {"photos_per_class": count, "drawn_from": everything}
                 # One folder for all of an experiment's runs, which share the validation
                 # photos' features.
                 folder = weights / "label_efficiency" / experiment
-                hand_over = functools.partial(
-                    hand_over_features, stored, weights, folder, generators, everything
-                )
                 part = (known, [drawn, tested], 1, digests, folder, arguments, weights)
                 path = weights / "label_efficiency.jsonl"
-                done.append(parts.run(path, *part, hand_over if stored else None))
+                done.append(parts.run(path, *part, generators, everything))
     shutil.rmtree(weights / "label_efficiency", ignore_errors=True)
     print(f"\n{tables.label_efficiency_table(tables.by_photos(done))}")
 

@@ -249,7 +249,7 @@ def test_smaller_draws_are_subsets_of_larger_ones(drawings):
 
 
 def test_label_efficiency_resumes(workplace, scripts_in_this_process, monkeypatch):
-    monkeypatch.setattr(efficiency, "EXPERIMENTS", {"scratch": None})
+    monkeypatch.setattr(efficiency, "EXPERIMENTS", ("scratch",))
     monkeypatch.setattr(efficiency, "PHOTOS_PER_CLASS", (2, 4))
     options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
     assert workplace.status(efficiency, *options) == 0
@@ -275,9 +275,9 @@ def test_features_of_drawn_photos_are_rows_of_all_photos_features(workplace):
     drawn = parts.describe(photos, 1, dict(zip(paths, files.photo_digests(paths), strict=True)))
     arguments = ("bottleneck_features", weights, folder, generators)
     path = folder / "bottleneck_features_train.npy"
-    efficiency.hand_over_features(*arguments, record["data"] | {"train": "other photos"}, drawn)
+    parts.hand_over_features(*arguments, record["data"] | {"train": "other photos"}, drawn)
     assert not path.exists()
-    efficiency.hand_over_features(*arguments, record["data"], drawn)
+    parts.hand_over_features(*arguments, record["data"], drawn)
     handed_over = np.load(path)
     sources = {path: features.read_source(path) for path in folder.glob("*.npy")}
     workplace.data, workplace.weights = folder / "data", folder

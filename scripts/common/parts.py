@@ -1,5 +1,6 @@
 """Experiments on parts of the photos: folders of links to them, and the scripts run on these."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -7,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from common import files, fingerprints, folders, made, records, runs
+from common import features, files, fingerprints, folders, images, kernel, made, records, runs
 
 # What runs on each part. The classifier that fine-tuning starts from is the part's own.
 SCRIPTS = {
@@ -16,6 +17,9 @@ SCRIPTS = {
     "finetune": ["bottleneck", "finetune"],
     "best": ["best"],
 }
+# Whose features of VGG16 they train on, of those that have been made for all photos.
+FEATURES = {"best": "pooled_features", "bottleneck": "bottleneck_features"}
+FEATURES["finetune"] = FEATURES["bottleneck"]
 ANY_SIZE = (150, 150)  # of the photos; nothing is done with their pixels here
 
 
@@ -58,34 +62,68 @@ def describe(folds, tested, digests):
     }
 
 
-def settings(arguments, experiment, seed):
-    """Of a run's record, what the options say; versions are, too."""
+def hand_over_features(name, weights, folder, generators, everything, photos):
+    """Put these photos' rows of all photos' features where the experiment looks for them.
+
+    name: the files' name but for their split. weights: the folder with those of all
+    photos. folder: the experiment's, with its photos in data/. generators, everything:
+    {split: ...} of all photos, and what images.describe() says of these. photos: what it will
+    say of those in the folder. The experiment checks, as always, that the features are what it
+    needs, and makes them itself if not.
+    """
+    rows, sources = {}, []
+    for split, generator in generators.items():
+        path = weights / f"{name}_{split}.npy"
+        source = features.read_source(path)
+        if source is None or source.pop("photos") != everything[split]:
+            return
+        sources.append(source)
+        rows |= zip(map(os.path.realpath, generator.filepaths), np.load(path, "r"), strict=True)
+    if any(source != sources[0] for source in sources):
+        return
+    for split, described in photos.items():
+        generator = images.in_order_generator(folder / "data" / split, ANY_SIZE, 1)
+        found = np.stack([rows[os.path.realpath(path)] for path in generator.filepaths])
+        path = folder / f"{name}_{split}.npy"
+        features.store_features(path, found, sources[0] | {"photos": described})
+
+
+def settings(arguments, experiment, seed, photos):
+    """Of a run's record, what the options and the folder of photos say; versions are, too."""
+    of_best = {
+        "image_size": list(kernel.IMAGE_SIZE),
+        "preprocessing": kernel.preprocessing(photos / "train"),
+        "pooled_layers": list(kernel.POOLED_LAYERS),
+        "gamma": kernel.GAMMA,
+        "ridge": kernel.RIDGE,
+    }
     steps = {name: getattr(arguments, name) for name in ("recipe", "epochs", "batch_size")}
     return {
         "experiment": experiment,
         "seed": seed,
-        **(steps if experiment != "best" else {}),
+        **(steps if experiment != "best" else of_best),
         "precision": arguments.precision or runs.fastest_precision(),
         "versions": made.versions(),
     }
 
 
-def run(path, known, folds, tested, digests, folder, arguments, weights, prepare=None):
+def run(path, known, folds, tested, digests, folder, arguments, weights, generators, everything):
     """The record of a run on these photos: the one in `path`, or a new one that is added to it.
 
     known: of the record, what settings() returned and more. folds, tested, digests: see link()
     and describe(). folder: the run's own, for the links, its weights and its record. weights:
-    where VGG16's are looked for. prepare: called before with what the record will say of the
-    photos.
+    where VGG16's weights are looked for, and its features of all photos: see
+    hand_over_features() for these and for generators and everything.
     """
     photos = describe(folds, tested, digests)
     for record in records.read(path)[::-1]:
         if record.items() >= known.items() and record["data"].items() >= photos.items():
             return record
     link(folds, tested, folder / "data")
-    if prepare:
-        prepare(photos)
     experiment = known["experiment"]
+    if experiment in FEATURES:
+        there = (FEATURES[experiment], weights, folder)
+        hand_over_features(*there, generators, everything, photos)
     for script in SCRIPTS[experiment]:
         options = {
             "--data": folder / "data",
