@@ -103,9 +103,11 @@ def main(arguments, path, output):
     whole = exported(model, record)
     with files.replacing(output) as temporary:
         whole.save(temporary)
-    about = {name: record[name] for name in ("experiment", "val_accuracy", "run")}
-    upright = record["preprocessing"].get("upright", False)
-    about = {"classes": networks.class_names(record), "upright": upright, **about}
+    about = {
+        "classes": networks.class_names(record),
+        "upright": record["preprocessing"].get("upright", False),
+        **{name: record[name] for name in ("experiment", "val_accuracy", "run")},
+    }
     files.write_json(output.with_suffix(".json"), about)
     print(f"{output}, and the classes' names in {output.with_suffix('.json').name}")
     if arguments.savedmodel:

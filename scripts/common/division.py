@@ -170,10 +170,10 @@ def link(links, folder, notes=()):
     """Fill the folder with these links, {path: what it leads to}, and with notes, {name: text}."""
     partial = folder.with_name(f".partial-{os.getpid()}-{folder.name}")
     for path, target in links.items():
-        link = partial / path.relative_to(folder)
-        link.parent.mkdir(parents=True, exist_ok=True)
+        new = partial / path.relative_to(folder)
+        new.parent.mkdir(parents=True, exist_ok=True)
         try:
-            link.symlink_to(target.absolute())
+            new.symlink_to(target.absolute())
         except OSError as error:
             raise InputError(
                 f"{folder}: can't make links to the photos there ({error.strerror}); give "
@@ -208,12 +208,17 @@ def _photos_to_split(data):
     return paths
 
 
+def _members(names, groups):
+    """The names in each group, sorted, as lists."""
+    members = {}
+    for name, group in sorted(zip(names, groups, strict=True)):
+        members.setdefault(group, []).append(name)
+    return list(members.values())
+
+
 def _tell_what_is_alike(names, groups):
     """Print how many photos show nearly the same picture, and warn if those differ in class."""
-    members = {}
-    for name, group in zip(names, groups, strict=True):
-        members.setdefault(group, []).append(name)
-    alike = [group for group in members.values() if len(group) > 1]
+    alike = [group for group in _members(names, groups) if len(group) > 1]
     if alike:
         photos = sum(map(len, alike))
         print(f"{photos} photos have near-duplicates, which stay on one side with them.")
@@ -237,10 +242,7 @@ def _validation_photos(data, names, groups):
     def per_class(photos):
         return collections.Counter(photo.split("/")[0] for photo in photos)
 
-    members = {}
-    for name, group in sorted(zip(names, groups, strict=True)):
-        members.setdefault(group, []).append(name)
-    drawn = sorted(members.values(), key=lambda group: _draw(group[0]))
+    drawn = sorted(_members(names, groups), key=lambda group: _draw(group[0]))
     count, taken, chosen = per_class(names), collections.Counter(), set()
     room = {c: max(1, round(VALIDATION_SHARE * photos)) for c, photos in count.items()}
 

@@ -1,14 +1,14 @@
 """Experiments on parts of the photos: folders of links to them, and the scripts run on these."""
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from common import features, files, fingerprints, folders, images, kernel, made, records, runs
+from common import division, features, files, fingerprints, folders, images, kernel, made
+from common import records, runs
 
 # What runs on each part. The classifier that fine-tuning starts from is the part's own.
 SCRIPTS = {
@@ -37,13 +37,12 @@ def link(folds, tested, folder):
 
     folds: what photos_by_class() returned, or parts of it.
     """
-    shutil.rmtree(folder, ignore_errors=True)
+    links = {}
     for number, fold in enumerate(folds):
+        part = folder / ("validation" if number == tested else "train")
         for name, photos in fold.items():
-            target = folder / ("validation" if number == tested else "train") / name
-            target.mkdir(parents=True, exist_ok=True)
-            for link, path in photos:
-                (target / link).symlink_to(path)
+            links |= {part / name / link: path for link, path in photos}
+    division.link(links, folder)
 
 
 def describe(folds, tested, digests):
@@ -90,18 +89,20 @@ def hand_over_features(name, weights, folder, generators, everything, photos):
 
 def settings(arguments, experiment, seed, photos):
     """Of a run's record, what the options and the folder of photos say; versions are, too."""
-    of_best = {
-        "image_size": list(kernel.IMAGE_SIZE),
-        "preprocessing": kernel.preprocessing(photos / "train"),
-        "pooled_layers": list(kernel.POOLED_LAYERS),
-        "gamma": kernel.GAMMA,
-        "ridge": kernel.RIDGE,
-    }
-    steps = {name: getattr(arguments, name) for name in ("recipe", "epochs", "batch_size")}
+    if experiment == "best":
+        own = {
+            "image_size": list(kernel.IMAGE_SIZE),
+            "preprocessing": kernel.preprocessing(photos / "train"),
+            "pooled_layers": list(kernel.POOLED_LAYERS),
+            "gamma": kernel.GAMMA,
+            "ridge": kernel.RIDGE,
+        }
+    else:
+        own = {name: getattr(arguments, name) for name in ("recipe", "epochs", "batch_size")}
     return {
         "experiment": experiment,
         "seed": seed,
-        **(steps if experiment != "best" else of_best),
+        **own,
         "precision": arguments.precision or runs.fastest_precision(),
         "versions": made.versions(),
     }
