@@ -226,6 +226,7 @@ def publish(own, results, readme, data):
         what = f"not on the article's pictures: {', '.join(strange)}" if runs else "no runs"
         raise InputError(f"{results / 'runs.jsonl'}: {what}")
     cells = tables.cells(runs)
+    faithful = {experiment: tables.faithful(of_recipe) for experiment, of_recipe in cells.items()}
     original = tables.original_runs(original)
     crossval = [
         run
@@ -252,9 +253,7 @@ def publish(own, results, readme, data):
         "speed": tables.speed(bench) if bench else "Not measured yet.",
         "settings": tables.every_setting(runs),
         "without": tables.without_wrong_labels(
-            {name: tables.of_2016(of_recipe) for name, of_recipe in cells.items()}
-            | {"best": tables.best_runs(runs, cells)},
-            names,
+            faithful | {"best": tables.best_runs(runs, cells)}, names
         ),
         "hard": tables.hard_photos_table(hard[:HARD_PHOTOS]),
         "hard count": f"Of the 800 validation photos, {len(hard)} are wrong in most runs.",
@@ -270,8 +269,7 @@ def publish(own, results, readme, data):
     for name, value in ("choice.json", choice), ("bench.json", bench):
         if value:
             files.write_json(results / name, value)
-    of_2016 = {experiment: tables.of_2016(of_recipe) for experiment, of_recipe in cells.items()}
-    plots.learning_curves(of_2016, results / "learning_curves")
+    plots.learning_curves(faithful, results / "learning_curves")
     plots.changes(cells, tables.RECIPES | tables.VARIANTS, results / "changes")
     plots.label_efficiency(fewer, results / "label_efficiency")
     if hard and all((data / "validation" / name).exists() for name, _ in hard):

@@ -298,11 +298,23 @@ def test_runs_of_keras_1_0_4_stand_beside_ours():
     found += [original(0.77), original(0.3), original(0.79, seed=1)]  # seed 0 again
     runs = tables.original_runs(found)
     articles = tables.cells(ours)
-    ((*row, _, _),) = cells(tables.headline(articles, runs))
+    ((*row, _, _, _),) = cells(tables.headline(articles, runs))
     # Welch's interval of 0.79, 0.80, 0.81 less 0.77, 0.79, by hand: degrees of freedom 1.68
     there, here, apart = "0.780 ± 0.014 (2)", "0.800 ± 0.010 (3)", "+0.020 (−0.040 to +0.080)"
     assert row == ["scratch", "0.79–0.81", there, here, apart]
     assert "0.780 ± 0.014 (2)" not in tables.headline(articles, {})
+
+
+def test_minutes_are_of_the_fastest_run_on_a_processor_and_on_a_gpu():
+    def run(seconds, seed, *gpus):
+        hardware = {"processor": "a", "cores": 2, "gpus": list(gpus)}
+        more = {"seconds_per_epoch": [seconds] * 50, "hardware": hardware}
+        return example("scratch", 0.8, seed, **more)
+
+    ours = [run(12, 0), run(6, 1), run(1.2, 2, "H100")]
+    for runs, told in (ours, ["5", "1"]), (ours[:2], ["5", ""]), (ours[2:], ["", "1"]):
+        ((*_, minutes, on_gpu),) = cells(tables.headline(tables.cells(runs), {}))
+        assert [minutes, on_gpu] == told
 
 
 def test_differences_have_welchs_interval():

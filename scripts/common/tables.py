@@ -47,8 +47,6 @@ VARIANTS = {
     "float32": "faithful, all of it in float32",
     "encoded anew": "faithful, the photos encoded anew",
 }
-# Recipes of 2016: what is compared with a run is of the same one.
-OF_2016 = ("faithful", "as-printed-pooling", "constants")
 LAST_FEW = 5  # epochs, whose mean is steadier than the last one
 
 
@@ -113,6 +111,14 @@ def fed(run):
 def article(experiment):
     """The article's accuracy of an experiment, as text; empty for best."""
     return "–".join(f"{accuracy:.2f}" for accuracy in ARTICLE.get(experiment, ()))
+
+
+def fastest(runs, on_gpu):
+    """The fewest minutes of training on a processor or on a GPU; nothing where none was."""
+    times = [sum(r["seconds_per_epoch"]) for r in runs if bool(r["hardware"]["gpus"]) == on_gpu]
+    if not times:
+        return ""
+    return f"{min(times) / 60:.0f}" if min(times) >= 60 else "< 1"
 
 
 def place(run):
@@ -211,9 +217,9 @@ def cells(runs):
     return result
 
 
-def of_2016(recipes):
-    """Of an experiment's {recipe: runs}, the faithful ones, or those of `constants` if more."""
-    return max((recipes.get(recipe, []) for recipe in OF_2016), key=len)
+def faithful(recipes):
+    """Those of an experiment's {recipe: runs}."""
+    return recipes.get("faithful", [])
 
 
 def comparable(runs, articles):
@@ -275,22 +281,22 @@ def every_setting(runs):
 
 
 def headline(articles, original):
-    """The runs of 2016's recipe, beside the article's and Keras 1.0.4's.
+    """The faithful runs, beside the article's and Keras 1.0.4's.
 
-    Where there are not yet as many whole runs of the faithful recipe, those of `constants`.
     original: as original_runs() returns them.
     """
-    rows = [("experiment", "article 2016", "Keras 1.0.4", "here", "difference", "95 %", "minutes")]
+    head = ("experiment", "article 2016", "Keras 1.0.4", "here", "difference", "95 %")
+    rows = [(*head, "minutes", "on a GPU")]
     places = {}  # in order
     for experiment, recipes in articles.items():
-        runs, there = of_2016(recipes), accuracies(original.get(experiment, []))
+        runs, there = faithful(recipes), accuracies(original.get(experiment, []))
         if not runs:
             continue
         here = accuracies(runs)
-        minutes = min(sum(run["seconds_per_epoch"]) for run in runs) / 60
+        minutes = [fastest(runs, on_gpu) for on_gpu in (False, True)]
         apart = difference(here, there) if there else ""
         named = (label(runs), article(experiment), with_count(there), with_count(here))
-        rows.append((*named, apart, allowed(runs), f"{minutes:.0f}"))
+        rows.append((*named, apart, allowed(runs), *minutes))
         places |= {f"{place(run)}, in {in_words(precision(run))}": None for run in runs}
     return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
 
@@ -304,7 +310,7 @@ def beside_the_original(articles, original):
         ("loss, last ten epochs", "val_loss", "val_loss", 10),
     )
     for experiment, recipes in articles.items():
-        runs = of_2016(recipes)
+        runs = faithful(recipes)
         for name, then, now, epochs in measures if runs and experiment in original else ():
             there = mean_of_last(original[experiment], epochs, then)
             here = mean_of_last(runs, epochs, now)
@@ -321,7 +327,7 @@ def changes(articles):
             if recipe not in recipes:
                 continue
             of_constants = recipe.startswith("constants-")
-            reference = recipes.get("constants", []) if of_constants else of_2016(recipes)
+            reference = recipes.get("constants", []) if of_constants else faithful(recipes)
             alone = reference in (recipes[recipe], [])
             found = [f"{experiment}, {name}", str(len(recipes[recipe]))]
             for epochs in 1, 10:
@@ -458,7 +464,7 @@ def hard_photos(articles, names):
     for number, name in enumerate(names):
         truth, looks = name.startswith("dogs/"), {}
         for experiment, recipes in articles.items():
-            runs = [run for run in of_2016(recipes) if "val_probabilities" in run]
+            runs = [run for run in faithful(recipes) if "val_probabilities" in run]
             if runs:
                 answers = [run["val_probabilities"][number] for run in runs]
                 wrong = sum((answer > 0.5) != truth for answer in answers)
@@ -506,12 +512,11 @@ def beyond(runs, articles):
         for group in ordered(comparable(runs, articles))
         if group[0]["experiment"] in ("bottleneck", "finetune")
         and is_whole(group[0])
-        and records.recipe(group[0]) in OF_2016
+        and records.recipe(group[0]) == "faithful"
     ]
     compared.sort(
         key=lambda group: (
             list(ARTICLE).index(group[0]["experiment"]),
-            OF_2016.index(records.recipe(group[0])),
             fed_as_trained(group[0]),
             len(approaches(group[0])),
         )
@@ -519,44 +524,39 @@ def beyond(runs, articles):
     # Nothing in best is random, so that its seeds are one run.
     for group in filter(None, [*compared, best_runs(runs, articles)[:1]]):
         first = group[0]
-        recipe = [records.recipe(first)] if records.recipe(first) in OF_2016[1:] else []
-        name = ", ".join([first["experiment"], *recipe, *approaches(first)])
+        name = ", ".join([first["experiment"], *approaches(first)])
         size = "{} × {}".format(*first["image_size"])
         rows.append((name, size, fed(first), with_count(accuracies(group)), allowed(group)))
     return cli.markdown(rows)
 
 
 def approaches_table(runs, articles):
-    """Fine-tuning with the article's approaches, and fed as VGG16 was trained.
+    """Fine-tuning with the article's approaches, and fed as VGG16 was trained, beside that without.
 
-    Such runs may have fewer epochs than the article's; each is compared with the run of the same
-    recipe and seed without it as that was after as many.
+    Each run is compared with the one of the same seed without them. "From": what the classifier
+    that is fine-tuned had reached by itself.
     """
-    head = ("fine-tuning with", "recipe", "epochs", "runs", "last", "difference")
-    head = (*head, f"mean of {LAST_FEW}", "difference")
-    rows = []
+    head = ("fine-tuning with", "runs", "from", "last epoch", "difference")
+    rows, without = [], faithful(articles["finetune"])
     for group in ordered(comparable(runs, articles)):
-        first, epochs = group[0], group[0]["epochs"]
-        without = articles["finetune"].get(records.recipe(first), [])
+        first = group[0]
         notes = approaches(first) + ([fed(first)] if fed_as_trained(first) else [])
-        is_one = first["experiment"] == "finetune" and is_whole(first | {"epochs": EPOCHS})
+        is_one = first["experiment"] == "finetune" and is_whole(first)
         seeds = {run["seed"] for run in group} & {run["seed"] for run in without}
-        if not (is_one and notes and seeds and records.recipe(first) in OF_2016):
+        if not (is_one and seeds and records.recipe(first) == "faithful"):
             continue
-        ours, theirs = (
-            {run["seed"]: run["history"]["val_accuracy"][:epochs] for run in some}
-            for some in (group, without)
-        )
-        found = []
+        found = [mean_and_spread([run["top_model"]["val_accuracy"] for run in group])]
         for last in 1, LAST_FEW:
             means, others = (
-                {seed: statistics.mean(curve[-last:]) for seed, curve in curves.items()}
-                for curves in (ours, theirs)
+                dict(zip((r["seed"] for r in some), mean_of_last(some, last), strict=True))
+                for some in (group, without)
             )
             pairs = [[some[seed] for seed in seeds] for some in (means, others)]
-            found += mean_and_spread(list(means.values())), difference(*pairs, paired=True)
-        named = (", ".join(notes), records.recipe(first), str(epochs), str(len(group)))
-        rows.append((OF_2016.index(records.recipe(first)), len(notes), *named, *found))
+            apart = difference(*pairs, paired=True) if notes else ""
+            found += mean_and_spread(list(means.values())), apart
+        named = (", ".join(notes) or "nothing more", str(len(group)))
+        rows.append((fed_as_trained(first), len(notes), *named, *found))
+    head = (*head, f"mean of {LAST_FEW}", "difference")
     return cli.markdown([head, *(row[2:] for row in sorted(rows))]) if rows else "None yet."
 
 
@@ -579,7 +579,7 @@ def beside_published(own, published):
         rows.append((name, article(first["experiment"]), *told))
     for experiment, recipes in cells(published).items():
         if experiment not in {group[0]["experiment"] for group in of_own}:
-            values = with_count(accuracies(of_2016(recipes)))
+            values = with_count(accuracies(faithful(recipes)))
             rows.append((experiment, article(experiment), values, "", ""))
     return cli.markdown(rows)
 
