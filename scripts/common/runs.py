@@ -149,6 +149,8 @@ class Run(keras.callbacks.Callback):
         self.checkpoint = self.weights_folder / "checkpoints" / name
         machine = hardware()
         devices = ", ".join(machine["gpus"]) or "no GPU found"
+        if machine["gpus"]:  # nothing moves on the terminal meanwhile
+            devices += "; the first step is compiled for up to a minute"
         print(f"Running on {machine['processor']}, {machine['cores']} cores; {devices}")
         path = self.checkpoint / "state.json"
         found = f"{name} {path.read_text() if path.exists() else ''}"
