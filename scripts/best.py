@@ -49,7 +49,8 @@ def main(arguments, photos, weights):
 
     # run VGG16 once over the photos
     base, description = vgg16.load(arguments.vgg16_weights, weights, kernel.IMAGE_SIZE)
-    settings |= description | {"pooled_layers": list(kernel.POOLED_LAYERS)}
+    settings |= description
+    settings |= {"pooled_layers": list(kernel.POOLED_LAYERS), "mirrored": kernel.MIRRORED}
     feature_model = kernel.build_feature_model(base, kernel.POOLED_LAYERS)
     train_data, validation_data = (
         features.save_bottleneck_features(

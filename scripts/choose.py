@@ -3,7 +3,7 @@
 For several photo sizes, and VGG16 fed in both ways, pools the feature maps of two layers
 into weights/choice/, once. Then divides the photos of each class at random into five
 folds and, for every setting, tests the kernel classifier on each fold after computing
-it from the other four; at last with mirror images averaged, and with two sizes together.
+it from the other four; at last with mirror images, too, and with two sizes together.
 The validation photos are not looked at. Writes weights/choice.json. Interrupted, it
 resumes at the size where it was when you rerun the command.
 """
@@ -14,8 +14,8 @@ from common import cli, parsers
 
 FOLDS = 5
 IMAGE_SIZES = (150, 224, 288, 384, 448)  # height and width; VGG16 was trained with 224
-TOGETHER = ((384, 288), (448, 384))  # two sizes of each photo
-MIRRORED = 384  # the size at which a photo's score is the mean of its own and its mirror image's
+TOGETHER = ((384, 288, False), (448, 384, False), (384, 288, True))  # two sizes; mirrored or not
+MIRRORED = (288, 384)  # sizes at which the features are those of the mirror image, too
 POOLED_LAYERS = ("block4_conv3", "block5_conv3")  # of these, the last one and both are tried
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 RIDGES = (0.01, 0.1, 1.0)
@@ -33,7 +33,6 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
     command = cli.run(parse)
 
 from common import backend  # noqa: F401  first, it sets Keras up
-import keras
 import numpy as np
 
 from common import features, files, fingerprints, images, kernel, made, recipes, runs, tables, vgg16
@@ -55,20 +54,17 @@ def fold_numbers(labels, folds, seed):
     return fold
 
 
-def cross_validate(features, labels, fold, gamma, ridge, mirrored=None):
+def cross_validate(features, labels, fold, gamma, ridge):
     """Accuracy and mean squared error, from -1 or 1, of scores for photos not trained on.
 
     Of all photos and, as lists, of each fold. labels: see kernel.kernel_ridge(). fold: each
-    photo's number, shape (photos,). mirrored: features of the mirror images, to average over.
+    photo's number, shape (photos,).
     """
     scores = np.empty(labels.shape)
     for tested in range(fold.max() + 1):
         train, test = fold != tested, fold == tested
         near, coefficients, _ = kernel.fit(features[train], labels[train], gamma, ridge)
-        looks = [features] if mirrored is None else [features, mirrored]
-        scores[test] = np.mean(
-            [kernel.similarity(look[test], near, gamma) @ coefficients for look in looks], axis=0
-        )
+        scores[test] = kernel.similarity(features[test], near, gamma) @ coefficients
     if labels.ndim == 1:
         right = (scores > 0) == labels
     else:
@@ -83,10 +79,10 @@ def cross_validate(features, labels, fold, gamma, ridge, mirrored=None):
     }
 
 
-def pooled_features(arguments, photos, weights, size, preprocessing, mirrored=False):
+def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
     """The training photos' generator, their features, and what a record says of these.
 
-    mirrored: of the photos' mirror images.
+    size: in pixels. mirrored: see kernel.build_feature_model().
     """
     generator = images.in_order_generator(
         photos / "train", (size, size), arguments.batch_size, preprocessing
@@ -96,6 +92,7 @@ def pooled_features(arguments, photos, weights, size, preprocessing, mirrored=Fa
     settings = {
         **generator.settings,
         "pooled_layers": list(POOLED_LAYERS),
+        **({"mirrored": True} if mirrored else {}),
         "precision": runs.set_precision(arguments.precision),
         **description,
         "data": {"train": {"photos": generator.n, "sha256": digest}},
@@ -103,9 +100,7 @@ def pooled_features(arguments, photos, weights, size, preprocessing, mirrored=Fa
     way = "imagenet" if "mode" in preprocessing else "rescaled"
     way += "_mirrored" if mirrored else ""
     path = weights / "choice" / f"pooled_features_{size}_{way}.npy"
-    model = kernel.build_feature_model(base, POOLED_LAYERS)
-    if mirrored:
-        model = keras.Model(model.input, model(model.input[:, :, ::-1]))
+    model = kernel.build_feature_model(base, POOLED_LAYERS, mirrored)
     return generator, features.save_bottleneck_features(model, generator, path, settings), settings
 
 
@@ -126,48 +121,32 @@ def main(arguments, photos, weights):
     imagenet = kernel.preprocessing(photos / "train")
     rescaled = imagenet | {"rescale": recipes.PREPROCESSING["rescale"]}
     del rescaled["mode"]
-    fed = [(size, imagenet) for size in IMAGE_SIZES]
-    choices, stored = [], {}
-    for size, preprocessing in [*fed, (kernel.IMAGE_SIZE[0], rescaled)]:
-        generator, features, settings = pooled_features(
-            arguments, photos, weights, size, preprocessing
+    sources = [(size, False, imagenet) for size in IMAGE_SIZES]
+    sources += [(size, True, imagenet) for size in MIRRORED]
+    sources += [(kernel.IMAGE_SIZE[0], False, rescaled)]
+    last = POOLED_LAYERS[-1:]
+    seen, ways = [], []  # features; (what a record says, numbers of the features, their layers)
+    for number, (size, mirrored, preprocessing) in enumerate(sources):
+        generator, pooled, settings = pooled_features(
+            arguments, photos, weights, size, preprocessing, mirrored
         )
-        stored.setdefault(size, features)
-        fold = fold_numbers(generator.classes, FOLDS, arguments.seed)
-        tried = list(itertools.product((POOLED_LAYERS[-1:], POOLED_LAYERS), GAMMAS, RIDGES))
-        for pooled_layers, gamma, ridge in cli.progress(tried, f"{size} pixels"):
-            chosen = of_layers(features, pooled_layers)
-            choices.append(
-                {
-                    "image_size": size,
-                    "preprocessing": preprocessing,
-                    "pooled_layers": list(pooled_layers),
-                    "gamma": gamma,
-                    "ridge": ridge,
-                    **cross_validate(chosen, generator.targets, fold, gamma, ridge),
-                }
-            )
-    # further than best goes: more than one look at each photo
-    _, mirrored, _ = pooled_features(arguments, photos, weights, MIRRORED, imagenet, mirrored=True)
-    looks = [(MIRRORED, "mirror images", stored[MIRRORED], mirrored)]
-    for size, other in TOGETHER:
-        both = [of_layers(stored[some], POOLED_LAYERS[-1:]) for some in (size, other)]
-        looks.append((size, f"{other} × {other}", np.concatenate(both, axis=1) / np.sqrt(2), None))
-    for size, more, seen, mirrored in looks:
-        if mirrored is not None:
-            seen, mirrored = (of_layers(some, POOLED_LAYERS[-1:]) for some in (seen, mirrored))
+        seen.append(pooled)
+        way = {"image_size": size, "mirrored": mirrored, "preprocessing": preprocessing}
+        ways += [(way, [number], some) for some in (last, POOLED_LAYERS)]
+    for size, other, mirrored in TOGETHER:  # further than best goes
+        both = [sources.index((some, mirrored, imagenet)) for some in (size, other)]
+        way = {"image_size": size, "mirrored": mirrored, "preprocessing": imagenet}
+        ways.append((way | {"with": f"{other} × {other}"}, both, last))
+
+    fold = fold_numbers(generator.classes, FOLDS, arguments.seed)
+    choices = []
+    for way, numbers, pooled_layers in cli.progress(ways, "settings"):
+        way["pooled_layers"] = list(pooled_layers)
+        chosen = np.concatenate([of_layers(seen[n], pooled_layers) for n in numbers], axis=1)
+        chosen /= np.sqrt(len(numbers))
         for gamma, ridge in itertools.product(GAMMAS, RIDGES):
-            choices.append(
-                {
-                    "image_size": size,
-                    "with": more,
-                    "preprocessing": imagenet,
-                    "pooled_layers": list(POOLED_LAYERS[-1:]),
-                    "gamma": gamma,
-                    "ridge": ridge,
-                    **cross_validate(seen, generator.targets, fold, gamma, ridge, mirrored),
-                }
-            )
+            found = cross_validate(chosen, generator.targets, fold, gamma, ridge)
+            choices.append({**way, "gamma": gamma, "ridge": ridge, **found})
     choice = {
         "folds": FOLDS,
         "seed": arguments.seed,
@@ -179,6 +158,7 @@ def main(arguments, photos, weights):
         "hardware": runs.hardware(),
         "compared_with": {  # what best uses
             "image_size": kernel.IMAGE_SIZE[0],
+            "mirrored": kernel.MIRRORED,
             "pooled_layers": list(kernel.POOLED_LAYERS),
             "gamma": kernel.GAMMA,
             "ridge": kernel.RIDGE,

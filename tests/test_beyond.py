@@ -137,8 +137,25 @@ def test_features_are_pooled_maps_of_length_one():
     parts = [maps.mean(axis=(1, 2)), maps.max(axis=(1, 2))]
     parts = [part / np.linalg.norm(part, axis=1, keepdims=True) for part in parts]
     expected = np.concatenate(parts, axis=1) / np.sqrt(2)
-    model = kernel.build_feature_model(base, ("block5_conv3",))
+    model = kernel.build_feature_model(base, ("block5_conv3",), mirrored=False)
     np.testing.assert_allclose(model.predict(photos, verbose=0), expected, atol=1e-5)
+
+
+def test_a_mirrored_photo_gives_the_same_features():
+    """Those of the mean of both maps, the mirror image's turned back."""
+    base = vgg16.convolutional_base("random", SMALL)
+    photos = np.random.default_rng(0).random((2, *SMALL, 3)).astype("float32")
+    model = kernel.build_feature_model(base, ("block5_conv3",))
+    features = model.predict(photos, verbose=0)
+    turned = model.predict(photos[:, :, ::-1], verbose=0)
+    np.testing.assert_allclose(features, turned, atol=1e-6)
+    maps = keras.Model(base.input, base.get_layer("block5_conv3").output)
+    maps = [maps.predict(photos[:, :, ::step], verbose=0)[:, :, ::step] for step in (1, -1)]
+    greatest = np.mean(maps, axis=0).max(axis=(1, 2))
+    half = features[:, features.shape[1] // 2 :] * np.sqrt(2)
+    np.testing.assert_allclose(
+        half, greatest / np.linalg.norm(greatest, axis=1, keepdims=True), atol=1e-5
+    )
 
 
 def test_vgg16_is_fed_as_it_was_trained(drawings):
@@ -180,7 +197,7 @@ def test_best_is_the_same_with_every_seed_and_reuses_its_features(workplace, cap
 
 def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatch):
     settings = {"IMAGE_SIZES": (32, 48), "GAMMAS": (1.0, 2.0), "RIDGES": (0.01, 1.0)}
-    settings |= {"TOGETHER": ((48, 32),), "MIRRORED": 48}
+    settings |= {"TOGETHER": ((48, 32, False),), "MIRRORED": (48,)}
     for name, values in settings.items():
         monkeypatch.setattr(choose, name, values)
     workplace.data = data
@@ -188,16 +205,14 @@ def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatc
         photo.write_bytes(b"broken")
     assert workplace.status(choose, "--vgg16-weights", "random") == 0
     choice = json.loads((workplace.weights / "choice.json").read_text())
-    # two sizes as VGG16 was trained and one otherwise, one and both layers; mirror images; both
+    # two sizes and one mirrored as VGG16 was trained and one otherwise, one and both layers; both
     # sizes; each with two gammas and two ridges
-    assert len(choice["choices"]) == (3 * 2 + 2) * 4
+    assert len(choice["choices"]) == (4 * 2 + 1) * 4
     assert choice["photos"]["photos"] == 20
     lines = tables.choice_table(choice).splitlines()
-    assert len(lines) == 2 + 3 * 2 + 2
-    assert [line.split("|")[1].strip() for line in lines[-2:]] == [
-        "48 × 48 and mirror images",
-        "48 × 48 and 32 × 32",
-    ]
+    assert len(lines) == 2 + 4 * 2 + 1
+    ways = [line.split("|")[1].strip() for line in lines]
+    assert ways.count("48 × 48, mirrored") == 2 and ways[-1] == "48 × 48 and 32 × 32"
     assert " ± " in lines[-1]
 
 

@@ -12,7 +12,7 @@ from common.cli import InputError
 # The fields of a run's record that features depend on, besides the photos.
 SOURCE = (
     *("class_indices", "image_size", "preprocessing", "precision"),
-    *("vgg16_weights", "vgg16_sha256", "frozen_layers", "pooled_layers"),
+    *("vgg16_weights", "vgg16_sha256", "frozen_layers", "pooled_layers", "mirrored"),
 )
 
 

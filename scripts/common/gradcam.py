@@ -21,7 +21,8 @@ def split(network):
     """
     is_convolution = [isinstance(layer, layers.Conv2D) for layer in network.layers]
     end = np.flatnonzero(is_convolution)[-1] + 1
-    if isinstance(network.layers[end], layers.Activation):
+    # best.py's model goes on with the mean of these maps and the mirror image's, turned back
+    while isinstance(network.layers[end], (layers.Activation, layers.Average)):
         end += 1
     if isinstance(network, keras.Sequential):  # the layers' outputs may be of another graph
         maps = keras.Sequential([keras.Input(network.input_shape[1:]), *network.layers[:end]])

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import layers
+from keras import layers, ops
 from scipy.linalg import cho_solve, cholesky, solve_triangular
 from scipy.optimize import minimize
 from scipy.special import expit, logsumexp, softmax
@@ -13,6 +13,7 @@ IMAGE_SIZE = (384, 384)  # height and width in pixels; larger ones were not trie
 # VGG16's own; bilinear, so that resizing uses every pixel of a photo.
 PREPROCESSING = {**recipes.PREPROCESSING, **recipes.IMAGENET, "interpolation": "bilinear"}
 POOLED_LAYERS = ("block5_conv3",)
+MIRRORED = True  # a photo's features are the mean of its own and its mirror image's
 GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
 RIDGE = 0.01  # added to the kernel matrix's diagonal; more is smoother
 
@@ -33,15 +34,21 @@ def preprocessing(folder):
     return PREPROCESSING | ({} if fingerprints.are_of_the_article(paths) else {"upright": True})
 
 
-def build_feature_model(base, pooled_layers):
+def build_feature_model(base, pooled_layers, mirrored=MIRRORED):
     """VGG16 up to one unit vector per photo: the layers' feature maps, globally pooled.
 
     Each map's average says how much of its feature there is, its maximum whether there is any.
-    All layers and both poolings have the same weight.
+    All layers and both poolings have the same weight. mirrored: the maps are the mean of a photo's
+    and its mirror image's, turned back.
     """
-    pooled = []
+    pooled, mirror_image = [], {}
+    if mirrored:  # VGG16 is a chain of layers
+        x = ops.flip(base.input, axis=2)
+        mirror_image = {layer.name: (x := layer(x)) for layer in base.layers[1:]}
     for name in pooled_layers:
         maps = base.get_layer(name).output
+        if mirrored:
+            maps = layers.Average(dtype="float32")([maps, ops.flip(mirror_image[name], axis=2)])
         for pooling in layers.GlobalAveragePooling2D, layers.GlobalMaxPooling2D:
             vector = pooling(dtype="float32")(maps)
             pooled.append(layers.UnitNormalization(dtype="float32")(vector))

@@ -94,6 +94,7 @@ def settings(arguments, experiment, seed, photos):
             "image_size": list(kernel.IMAGE_SIZE),
             "preprocessing": kernel.preprocessing(photos / "train"),
             "pooled_layers": list(kernel.POOLED_LAYERS),
+            "mirrored": kernel.MIRRORED,
             "gamma": kernel.GAMMA,
             "ridge": kernel.RIDGE,
         }

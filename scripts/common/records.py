@@ -32,7 +32,8 @@ SETTING = {
     "vgg16_sha256": None,
     "frozen_layers": None,  # of VGG16, in fine-tuning
     "approaches": {},  # those the article suggests for more than 0.95
-    "pooled_layers": None,  # these three are best's
+    "pooled_layers": None,  # these four are best's
+    "mirrored": False,
     "gamma": None,
     "ridge": None,
     "distributed": None,  # {"strategy", "replicas"}

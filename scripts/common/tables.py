@@ -136,6 +136,7 @@ def label(runs):
     notes = [records.recipe(first)] if records.recipe(first) not in ("faithful", "best") else []
     if first["experiment"] == "best":
         notes.append(f"{first['image_size'][0]} pixels")
+        notes += ["mirrored"] if first.get("mirrored") else []
     notes += approaches(first)
     if first["experiment"] in ARTICLE and fed_as_trained(first):
         notes.append(fed(first))
@@ -379,6 +380,7 @@ def choice_table(choice):
         if same and "with" not in tried and "mode" in tried["preprocessing"]:
             of_best = tried["mean_squared_errors"]
         more = f" and {tried['with']}" if "with" in tried else ""
+        more += ", mirrored" if tried.get("mirrored") else ""
         way = (f"{tried['image_size']} × {tried['image_size']}{more}", fed(tried))
         ways.setdefault((*way, ", ".join(tried["pooled_layers"])), []).append(tried)
     for way, tries in ways.items():
@@ -526,6 +528,7 @@ def beyond(runs, articles):
         first = group[0]
         name = ", ".join([first["experiment"], *approaches(first)])
         size = "{} × {}".format(*first["image_size"])
+        size += ", mirrored" if first.get("mirrored") else ""
         rows.append((name, size, fed(first), with_count(accuracies(group)), allowed(group)))
     return cli.markdown(rows)
 
