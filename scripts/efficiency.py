@@ -24,6 +24,9 @@ def parse(argv=None):
     parser = parsers.experiment(__doc__, recipes.EPOCHS, recipes.BATCH_SIZE)
     parsers.add_vgg16(parser)
     parser.add_argument(
+        "--experiment", choices=EXPERIMENTS, help="this one alone (default: all three)"
+    )
+    parser.add_argument(
         "--draws",
         type=cli.positive,
         default=DRAWS,
@@ -81,7 +84,7 @@ def main(arguments, photos, weights):
     for seed in range(arguments.seed, arguments.seed + arguments.draws):
         for count in PHOTOS_PER_CLASS:
             drawn = draw(train, count, seed)
-            for experiment in EXPERIMENTS:
+            for experiment in [arguments.experiment] if arguments.experiment else EXPERIMENTS:
                 print(f"\n{experiment}, {count} photos per class", flush=True)
                 known = parts.settings(arguments, experiment, seed, photos)
                 known |= {} if experiment == "scratch" else of_vgg16

@@ -424,7 +424,7 @@ def by_photos(drawn, whole=()):
 def fewer_photos(drawn, runs, articles):
     """by_photos() of efficiency.py's runs that are as the article's, with those of all.
 
-    Of the recipe that there are most runs of; best is of none.
+    Of the recipe that there are most runs of; of best, with its settings of today.
     """
     drawn = [
         run
@@ -435,9 +435,15 @@ def fewer_photos(drawn, runs, articles):
     count = collections.Counter(records.recipe(run) for run in drawn if run["experiment"] != "best")
     recipe = max(count, key=count.get, default=None)
     whole = best_runs(runs, articles)[:1]
+    free = ["photos", "batch_size"]  # the latter is best's memory, no more
+    of_best = {records.setting(run, but=free) for run in whole}
     for experiment in "scratch", "bottleneck":
         whole += articles[experiment].get(recipe, [])
-    drawn = [run for run in drawn if records.recipe(run) in (recipe, "best")]
+    drawn = [
+        run
+        for run in drawn
+        if records.recipe(run) == recipe or records.setting(run, but=free) in of_best
+    ]
     return by_photos(drawn, whole) if drawn else {}
 
 
