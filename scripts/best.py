@@ -1,9 +1,10 @@
 """Beyond the article: the best found here with VGG16 and the article's training photos.
 
 Shows VGG16 what it was trained on, larger photos with ImageNet's mean subtracted, and
-pools its last feature maps into weights/pooled_features_{train,validation}.npy. A
-Gaussian-kernel classifier on them is computed in closed form: no layer is fine-tuned,
-nothing is random, and every seed gives the same. Writes weights/best.weights.h5, one
+pools its last feature maps, a photo's and its mirror image's, into
+weights/pooled_features_{train,validation}.npy. A Gaussian-kernel classifier on them is
+computed in closed form: no layer is fine-tuned, nothing is random, and every seed gives
+the same. Writes weights/best.weights.h5, one
 Keras model from pixels to probability, and a line of weights/runs.jsonl; then tells
 which classes it takes for which, and what more photos may bring. Interrupted, it runs
 the photos of at most one folder through VGG16 again. What is chosen here was chosen by
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from common import cli, parsers
 
-# Photos that go through VGG16 at once; more are not faster, and 32 take 4.6 GB in float32.
+# Photos that go through VGG16 at once; more are not faster, and take gigabytes.
 BATCH_SIZE = 8
 
 

