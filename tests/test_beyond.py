@@ -311,6 +311,21 @@ def test_fewer_photos_are_listed_beside_all():
     assert cells(table)[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
 
 
+def test_fewer_photos_of_best_are_those_of_its_settings_of_today():
+    now = {"recipe": "best", "epochs": 1, "vgg16_weights": "imagenet", "mirrored": True}
+    whole = example("best", 0.99, finished="2026-01-02", **now)
+    few = {"photos_per_class": 25, "drawn_from": whole["data"]}
+    drawn = [example("best", 0.9, **few, **now | {"batch_size": 4})]
+    drawn.append(example("best", 0.5, **few, **now | {"mirrored": False}))
+    earlier = example("best", 0.6, finished="2026-01-01", **now | {"mirrored": False})
+    articles = {"scratch": {"faithful": [whole]}, "bottleneck": {}}  # for precision and machine
+    found = tables.fewer_photos(drawn, [earlier, whole], articles)
+    assert {photos: tables.accuracies(runs) for photos, runs in found["best"].items()} == {
+        25: [0.9],
+        1000: [0.99],
+    }
+
+
 def test_only_comparable_runs_of_best_are_listed():
     def run(accuracy, finished, **more):
         more = {"image_size": [384, 384], "preprocessing": kernel.PREPROCESSING, **more}

@@ -355,9 +355,10 @@ def crossvalidation(runs):
             [run["data"][split]["photos"] for run in runs] for split in ("train", "validation")
         )
         right = sum(a * n for a, n in zip(accuracies(runs), tested, strict=True))
+        name = first["experiment"] + (", mirrored" if first.get("mirrored") else "")
         rows.append(
             (
-                *(first["experiment"], records.recipe(first), in_words(precision(first))),
+                *(name, records.recipe(first), in_words(precision(first))),
                 f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}",
                 f"{statistics.mean(trained):,.0f}",
                 f"{statistics.mean(tested):,.0f}",
