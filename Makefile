@@ -35,7 +35,8 @@
 ##   DISTRIBUTE     1: scratch and finetune train on all GPUs of this machine
 ##   PHOTOS         what predict and evaluate look at: photos, folders
 ##   MODEL          a model's file for predict, evaluate, export, app (the best at hand)
-##   EXPERIMENT     for crossval: scratch, bottleneck, finetune or best (bottleneck)
+##   EXPERIMENT     for crossval: scratch, bottleneck, finetune or best (bottleneck); for
+##                  efficiency: scratch, bottleneck or best (all three)
 ##   PYTHON, PYTHON27    to create .venv/ with, 3.11 to 3.13 (python3); for original (python2.7)
 ##   ARGS           more of the script's options: make finetune ARGS="--one-more-block"
 
@@ -123,7 +124,7 @@ crossval: $(READY)
 efficiency: $(READY)  # the features of the photos drawn are parts of those of all photos
 	$(RUN) $(with-bottleneck) --unless usable
 	$(RUN) scripts/best.py $(run) $(vgg16) --unless made
-	$(RUN) scripts/efficiency.py $(run) $(recipe) $(steps) $(vgg16) $(ARGS)
+	$(RUN) scripts/efficiency.py $(run) $(recipe) $(steps) $(vgg16) $(call option,EXPERIMENT,experiment) $(ARGS)
 choose: $(READY)
 	$(RUN) scripts/choose.py $(run) $(vgg16) $(ARGS)
 bench: $(READY)

@@ -1,14 +1,13 @@
 """Beyond the article: the best found here with VGG16 and the article's training photos.
 
 Shows VGG16 what it was trained on, larger photos with ImageNet's mean subtracted, and
-pools its last feature maps, a photo's and its mirror image's, into
+averages its last feature maps of a photo and of its mirror image, and pools them into
 weights/pooled_features_{train,validation}.npy. A Gaussian-kernel classifier on them is
 computed in closed form: no layer is fine-tuned, nothing is random, and every seed gives
-the same. Writes weights/best.weights.h5, one
-Keras model from pixels to probability, and a line of weights/runs.jsonl; then tells
-which classes it takes for which, and what more photos may bring. Interrupted, it runs
-the photos of at most one folder through VGG16 again. What is chosen here was chosen by
-choose.py, which sees training photos only.
+the same. Writes weights/best.weights.h5, one Keras model from pixels to probability, and
+a line of weights/runs.jsonl; then tells which classes it takes for which, and what more
+photos may bring. Interrupted, it runs the photos of at most one folder through VGG16
+again. What is chosen here was chosen by choose.py, which sees training photos only.
 """
 
 import time
@@ -52,7 +51,7 @@ def main(arguments, photos, weights):
     base, description = vgg16.load(arguments.vgg16_weights, weights, kernel.IMAGE_SIZE)
     settings |= description
     settings |= {"pooled_layers": list(kernel.POOLED_LAYERS), "mirrored": kernel.MIRRORED}
-    feature_model = kernel.build_feature_model(base, kernel.POOLED_LAYERS)
+    feature_model = kernel.build_feature_model(base, kernel.POOLED_LAYERS, kernel.MIRRORED)
     train_data, validation_data = (
         features.save_bottleneck_features(
             feature_model, generator, weights / f"pooled_features_{split}.npy", settings

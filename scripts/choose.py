@@ -14,8 +14,8 @@ from common import cli, parsers
 
 FOLDS = 5
 IMAGE_SIZES = (150, 224, 288, 384, 448)  # height and width; VGG16 was trained with 224
-MIRRORED = (288, 384)  # those at which the features are also those of the mirror image
-TOGETHER = ((384, 288, False), (448, 384, False), (384, 288, True))  # two; mirrored or not
+MIRRORED = (288, 384)  # those also tried with mirror images
+TOGETHER = ((384, 288, False), (448, 384, False), (384, 288, True))  # two; whether mirrored
 POOLED_LAYERS = ("block4_conv3", "block5_conv3")  # of these, the last one and both are tried
 GAMMAS = (0.5, 1.0, 2.0, 4.0)
 RIDGES = (0.01, 0.1, 1.0)
@@ -92,7 +92,7 @@ def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
     settings = {
         **generator.settings,
         "pooled_layers": list(POOLED_LAYERS),
-        **({"mirrored": True} if mirrored else {}),
+        "mirrored": mirrored,
         "precision": runs.set_precision(arguments.precision),
         **description,
         "data": {"train": {"photos": generator.n, "sha256": digest}},
@@ -126,22 +126,22 @@ def main(arguments, photos, weights):
     sources += [(kernel.IMAGE_SIZE[0], False, rescaled)]
     last = POOLED_LAYERS[-1:]
     seen, ways = [], []  # features; (what a record says, numbers of the features, their layers)
-    for number, (size, mirrored, preprocessing) in enumerate(sources):
+    for size, mirrored, preprocessing in sources:
         generator, pooled, settings = pooled_features(
             arguments, photos, weights, size, preprocessing, mirrored
         )
-        seen.append(pooled)
+        fold = fold_numbers(generator.classes, FOLDS, arguments.seed)  # too few are told at once
         way = {"image_size": size, "mirrored": mirrored, "preprocessing": preprocessing}
-        ways += [(way, [number], some) for some in (last, POOLED_LAYERS)]
+        ways += [(way, [len(seen)], some) for some in (last, POOLED_LAYERS)]
+        seen.append(pooled)
     for size, other, mirrored in TOGETHER:  # further than best goes
         both = [sources.index((some, mirrored, imagenet)) for some in (size, other)]
         way = {"image_size": size, "mirrored": mirrored, "preprocessing": imagenet}
         ways.append((way | {"with": f"{other} × {other}"}, both, last))
 
-    fold = fold_numbers(generator.classes, FOLDS, arguments.seed)
     choices = []
     for way, numbers, pooled_layers in cli.progress(ways, "settings"):
-        way["pooled_layers"] = list(pooled_layers)
+        way = way | {"pooled_layers": list(pooled_layers)}
         chosen = np.concatenate([of_layers(seen[n], pooled_layers) for n in numbers], axis=1)
         chosen /= np.sqrt(len(numbers))
         for gamma, ridge in itertools.product(GAMMAS, RIDGES):

@@ -145,7 +145,7 @@ def test_a_mirrored_photo_gives_the_same_features():
     """Those of the mean of both maps, the mirror image's turned back."""
     base = vgg16.convolutional_base("random", SMALL)
     photos = np.random.default_rng(0).random((2, *SMALL, 3)).astype("float32")
-    model = kernel.build_feature_model(base, ("block5_conv3",))
+    model = kernel.build_feature_model(base, ("block5_conv3",), mirrored=True)
     features = model.predict(photos, verbose=0)
     turned = model.predict(photos[:, :, ::-1], verbose=0)
     np.testing.assert_allclose(features, turned, atol=1e-6)
@@ -216,6 +216,14 @@ def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatc
     assert " ± " in lines[-1]
 
 
+def test_too_few_photos_for_folds_are_told_before_the_second_size(workplace, data):
+    for photo in sorted((data / "train/dogs").iterdir())[4:]:
+        photo.unlink()
+    workplace.data = data
+    assert workplace.status(choose, "--vgg16-weights", "random") == 2
+    assert len(list((workplace.weights / "choice").glob("*.npy"))) == 1
+
+
 def test_each_fold_is_tested_by_a_classifier_trained_on_the_others():
     random = np.random.default_rng(0)
     noise = random.normal(size=(200, 50))
@@ -264,9 +272,8 @@ def test_smaller_draws_are_subsets_of_larger_ones(drawings):
 
 
 def test_label_efficiency_resumes(workplace, scripts_in_this_process, monkeypatch):
-    monkeypatch.setattr(efficiency, "EXPERIMENTS", ("scratch",))
     monkeypatch.setattr(efficiency, "PHOTOS_PER_CLASS", (2, 4))
-    options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random")
+    options = ("--draws", 1, "--epochs", 1, "--vgg16-weights", "random", "--experiment", "scratch")
     assert workplace.status(efficiency, *options) == 0
     path = workplace.weights / "label_efficiency.jsonl"
     lines = path.read_text().splitlines()
@@ -311,17 +318,36 @@ def test_fewer_photos_are_listed_beside_all():
     assert cells(table)[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
 
 
+def test_features_without_mirror_images_are_not_used_for_mirrored_ones(
+    workplace, monkeypatch, capsys
+):
+    monkeypatch.setattr(kernel, "MIRRORED", False)
+    plain = workplace.run(best)
+    monkeypatch.undo()
+    capsys.readouterr()
+    mirrored = workplace.run(best)
+    assert "Using the features" not in capsys.readouterr().out
+    assert mirrored["val_probabilities"] != plain["val_probabilities"]
+    assert records.setting(mirrored) != records.setting(plain)
+    before = {name: value for name, value in plain.items() if name != "mirrored"}
+    assert records.setting(before) == records.setting(plain)  # of records older than the field
+    assert "mirrored" in tables.label([mirrored]) and "mirrored" not in tables.label([before])
+
+
 def test_fewer_photos_of_best_are_those_of_its_settings_of_today():
     now = {"recipe": "best", "epochs": 1, "vgg16_weights": "imagenet", "mirrored": True}
     whole = example("best", 0.99, finished="2026-01-02", **now)
     few = {"photos_per_class": 25, "drawn_from": whole["data"]}
-    drawn = [example("best", 0.9, **few, **now | {"batch_size": 4})]
+    drawn = [
+        example("best", 0.9, seed, **few, **now | {"batch_size": size})
+        for seed, size in enumerate((8, 32))  # its memory, not another setting
+    ]
     drawn.append(example("best", 0.5, **few, **now | {"mirrored": False}))
     earlier = example("best", 0.6, finished="2026-01-01", **now | {"mirrored": False})
     articles = {"scratch": {"faithful": [whole]}, "bottleneck": {}}  # for precision and machine
     found = tables.fewer_photos(drawn, [earlier, whole], articles)
     assert {photos: tables.accuracies(runs) for photos, runs in found["best"].items()} == {
-        25: [0.9],
+        25: [0.9, 0.9],
         1000: [0.99],
     }
 
@@ -361,6 +387,7 @@ def test_approaches_are_compared_with_runs_of_the_same_seed():
         run(0.98, preprocessing={"mode": "caffe"}, top_model={"epochs": 1}),
         run(0.96, approaches={"l2": 0.01, "dropout": 0.7}),
         run(0.97, preprocessing={"mode": "caffe"}, top_model={"val_accuracy": 0.98}),
+        run(0.99, recipe="constants", **penalty),
     ]
     articles = tables.cells(ours)
     _, _, *rows = cells(tables.approaches_table(ours, articles))
@@ -372,6 +399,12 @@ def test_approaches_are_compared_with_runs_of_the_same_seed():
     assert alone[4::2] == ["+0.040 (+0.040 to +0.040)", "+0.008 (+0.008 to +0.008)"]
     assert both == ["l2 0.01, dropout 0.7", "1", "0.900", "0.960", "+0.050", "0.912", "+0.010"]
     assert fed[:4] == ["BGR less the mean", "1", "0.980", "0.970"]
+    assert [row[3] for row in cells(tables.beyond(ours, articles))[2:]] == [
+        "0.915 ± 0.007 (2)",
+        "0.963 ± 0.015 (3)",
+        "0.960 (1)",
+        "0.970 (1)",
+    ]
     assert tables.approaches_table([], articles) == "None yet."
 
 

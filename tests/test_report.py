@@ -305,6 +305,15 @@ def test_runs_of_keras_1_0_4_stand_beside_ours():
     assert "0.780 ± 0.014 (2)" not in tables.headline(articles, {})
 
 
+def test_the_headline_is_of_the_faithful_runs_alone():
+    others = [example("scratch", 0.7, seed, recipe="constants") for seed in range(3)]
+    assert tables.headline(tables.cells(others), {}) == "No whole runs yet."
+    ((_, _, _, here, *_),) = cells(
+        tables.headline(tables.cells([*others, example("scratch", 0.8)]), {})
+    )
+    assert here == "0.800 (1)"
+
+
 def test_minutes_are_of_the_fastest_run_on_a_processor_and_on_a_gpu():
     def run(seconds, seed, *gpus):
         hardware = {"processor": "a", "cores": 2, "gpus": list(gpus)}

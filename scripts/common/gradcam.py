@@ -21,7 +21,7 @@ def split(network):
     """
     is_convolution = [isinstance(layer, layers.Conv2D) for layer in network.layers]
     end = np.flatnonzero(is_convolution)[-1] + 1
-    # best.py's model goes on with the mean of these maps and the mirror image's, turned back
+    # best.py's model next averages these maps and the mirror image's
     while isinstance(network.layers[end], (layers.Activation, layers.Average)):
         end += 1
     if isinstance(network, keras.Sequential):  # the layers' outputs may be of another graph

@@ -13,7 +13,7 @@ IMAGE_SIZE = (384, 384)  # height and width in pixels; larger ones do worse
 # VGG16's own; bilinear, so that resizing uses every pixel of a photo.
 PREPROCESSING = {**recipes.PREPROCESSING, **recipes.IMAGENET, "interpolation": "bilinear"}
 POOLED_LAYERS = ("block5_conv3",)
-MIRRORED = True  # a photo's features are the mean of its own and its mirror image's
+MIRRORED = True  # pooled is the mean of a photo's maps and its mirror image's, turned back
 GAMMA = 2.0  # of the kernel exp(-gamma |x - y|²); two photos are at most sqrt(2) apart
 RIDGE = 0.01  # added to the kernel matrix's diagonal; more is smoother
 
@@ -34,7 +34,7 @@ def preprocessing(folder):
     return PREPROCESSING | ({} if fingerprints.are_of_the_article(paths) else {"upright": True})
 
 
-def build_feature_model(base, pooled_layers, mirrored=MIRRORED):
+def build_feature_model(base, pooled_layers, mirrored):
     """VGG16 up to one unit vector per photo: the layers' feature maps, globally pooled.
 
     Each map's average says how much of its feature there is, its maximum whether there is any.

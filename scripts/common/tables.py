@@ -397,6 +397,11 @@ def choice_table(choice):
     return cli.markdown([(*head, "less best's, by fold") if of_best else head, *rows])
 
 
+def free(run):
+    """The settings in which runs in one row of fewer photos may differ."""
+    return ["photos"] + (["batch_size"] if run["experiment"] == "best" else [])  # best's memory
+
+
 def by_photos(drawn, whole=()):
     """{experiment: {photos per class: runs}} of efficiency.py, both in rising order.
 
@@ -408,7 +413,7 @@ def by_photos(drawn, whole=()):
     for run, photos in sizes:
         runs = result[run["experiment"]].setdefault(photos, {})
         first = next(iter(runs.values()), run)
-        some, other = (records.setting(r, but=["photos"]) for r in (first, run))
+        some, other = (records.setting(r, but=free(r)) for r in (first, run))
         if some != other:
             raise InputError(
                 f"two settings claim to be {run['experiment']} with {photos} photos per class; "
@@ -436,14 +441,13 @@ def fewer_photos(drawn, runs, articles):
     count = collections.Counter(records.recipe(run) for run in drawn if run["experiment"] != "best")
     recipe = max(count, key=count.get, default=None)
     whole = best_runs(runs, articles)[:1]
-    free = ["photos", "batch_size"]  # the latter is best's memory, no more
-    of_best = {records.setting(run, but=free) for run in whole}
+    of_best = {records.setting(run, but=free(run)) for run in whole}
     for experiment in "scratch", "bottleneck":
         whole += articles[experiment].get(recipe, [])
     drawn = [
         run
         for run in drawn
-        if records.recipe(run) == recipe or records.setting(run, but=free) in of_best
+        if records.recipe(run) == recipe or records.setting(run, but=free(run)) in of_best
     ]
     return by_photos(drawn, whole) if drawn else {}
 
@@ -514,7 +518,7 @@ def without_wrong_labels(groups, names):
 
 
 def beyond(runs, articles):
-    """VGG16 fed as it was trained beside the article's way, and best.py."""
+    """The faithful runs with VGG16, the approaches and other ways to feed it, and best.py."""
     rows = [("experiment", "photos", "VGG16 is fed", "here", "95 %")]
     compared = [
         group
@@ -541,7 +545,7 @@ def beyond(runs, articles):
 
 
 def approaches_table(runs, articles):
-    """Fine-tuning with the article's approaches, and fed as VGG16 was trained, beside that without.
+    """Fine-tuning with the article's approaches, or fed as VGG16 was trained, or neither.
 
     Each run is compared with the one of the same seed without them. "From": what the classifier
     that is fine-tuned had reached by itself.
