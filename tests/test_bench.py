@@ -81,7 +81,9 @@ def test_bench_refuses_what_the_experiments_refuse_and_more_classes(data):
 
 def test_ratios_are_medians_of_pairs():
     for entry in COMMITTED:
-        for part in tables.WHAT:
+        measured = [part for part in tables.WHAT if part in entry]
+        assert measured
+        for part in measured:
             pairs = entry[part]["pairs"]
             assert len(pairs) >= 3
             assert entry[f"{part}_ratio"] == statistics.median(p["ratio"] for p in pairs)
