@@ -624,9 +624,10 @@ def test_keras_own_settings_change_nothing(tmp_path):
     settings = {"floatx": "float16", "epsilon": 0.1, "image_data_format": "channels_first"}
     (tmp_path / "keras.json").write_text(json.dumps(settings))
     code = (
-        "from common import backend; from keras import config\n"
+        "from common.backend import tf; from keras import config\n"
         "print(config.floatx(), config.epsilon(), config.image_data_format(), config.max_epochs(),"
-        " config.max_steps_per_epoch(), config.dtype_policy().name)"
+        " config.max_steps_per_epoch(), config.dtype_policy().name,"
+        " tf.config.experimental.tensor_float_32_execution_enabled())"
     )
     limits = {"KERAS_MAX_EPOCHS": "1", "KERAS_MAX_STEPS_PER_EPOCH": "1"}
     said = subprocess.run(
@@ -636,7 +637,7 @@ def test_keras_own_settings_change_nothing(tmp_path):
         capture_output=True,
         text=True,
     ).stdout
-    assert said.split() == ["float32", "1e-07", "channels_last", "None", "None", "float32"]
+    assert said.split() == ["float32", "1e-07", "channels_last", "None", "None", "float32", "False"]
 
 
 def test_features_of_fewer_photos_are_not_used(workplace, capsys):

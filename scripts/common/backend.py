@@ -10,6 +10,9 @@ import sys
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # ImageDataGenerator and the code here need it
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # errors only
+# By default, a process takes all of a GPU's memory, and the scripts that crossval.py starts from
+# its own, or an experiment beside the page, find none.
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 # By default, TensorFlow uses oneDNN only on processors with AVX512. Those with AVX2 alone gain
 # most from it: a step of scratch takes 148 ms instead of 309.
@@ -47,6 +50,9 @@ except KeyboardInterrupt:  # these seconds come before cli.run()
 finally:
     os.dup2(_stderr, 2)
     os.close(_stderr)
+
+# NVIDIA GPUs since Ampere would round float32 to TF32's 10 bits before they multiply.
+tf.config.experimental.enable_tensor_float_32_execution(False)
 
 # What ~/.keras/keras.json and KERAS_MAX_... say would change the results, and records would not
 # know it.
