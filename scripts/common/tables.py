@@ -108,6 +108,11 @@ def fed(run):
     return "BGR less the mean" if fed_as_trained(run) else "RGB × 1/255"
 
 
+def mirrored(run):
+    """What follows the name of runs whose features are those of the mirror image, too."""
+    return ", mirrored" if run.get("mirrored") else ""
+
+
 def article(experiment):
     """The article's accuracy of an experiment, as text; empty for best."""
     return "–".join(f"{accuracy:.2f}" for accuracy in ARTICLE.get(experiment, ()))
@@ -135,8 +140,7 @@ def label(runs):
     first = runs[0]
     notes = [records.recipe(first)] if records.recipe(first) not in ("faithful", "best") else []
     if first["experiment"] == "best":
-        notes.append(f"{first['image_size'][0]} pixels")
-        notes += ["mirrored"] if first.get("mirrored") else []
+        notes.append(f"{first['image_size'][0]} pixels{mirrored(first)}")
     notes += approaches(first)
     if first["experiment"] in ARTICLE and fed_as_trained(first):
         notes.append(fed(first))
@@ -355,10 +359,11 @@ def crossvalidation(runs):
             [run["data"][split]["photos"] for run in runs] for split in ("train", "validation")
         )
         right = sum(a * n for a, n in zip(accuracies(runs), tested, strict=True))
-        name = first["experiment"] + (", mirrored" if first.get("mirrored") else "")
         rows.append(
             (
-                *(name, records.recipe(first), in_words(precision(first))),
+                first["experiment"] + mirrored(first),
+                records.recipe(first),
+                in_words(precision(first)),
                 f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}",
                 f"{statistics.mean(trained):,.0f}",
                 f"{statistics.mean(tested):,.0f}",
@@ -381,8 +386,7 @@ def choice_table(choice):
         if same and "with" not in tried and "mode" in tried["preprocessing"]:
             of_best = tried["mean_squared_errors"]
         more = f" and {tried['with']}" if "with" in tried else ""
-        more += ", mirrored" if tried.get("mirrored") else ""
-        way = (f"{tried['image_size']} × {tried['image_size']}{more}", fed(tried))
+        way = (f"{tried['image_size']} × {tried['image_size']}{more}{mirrored(tried)}", fed(tried))
         ways.setdefault((*way, ", ".join(tried["pooled_layers"])), []).append(tried)
     for way, tries in ways.items():
         kernel = min(tries, key=lambda tried: tried["mean_squared_error"])
@@ -538,8 +542,7 @@ def beyond(runs, articles):
     for group in filter(None, [*compared, best_runs(runs, articles)[:1]]):
         first = group[0]
         name = ", ".join([first["experiment"], *approaches(first)])
-        size = "{} × {}".format(*first["image_size"])
-        size += ", mirrored" if first.get("mirrored") else ""
+        size = "{} × {}".format(*first["image_size"]) + mirrored(first)
         rows.append((name, size, fed(first), with_count(accuracies(group)), allowed(group)))
     return cli.markdown(rows)
 
