@@ -90,7 +90,7 @@ def collect_records(own, results):
         for record in records.read(own / name):
             if record in published:
                 continue
-            if problem := why_unfit(record, photos, published + added):
+            if problem := why_unfit(record, photos):
                 print(f"not published from {own / name}: {record.get('run')} ({problem})")
             else:
                 added.append(record)
@@ -98,8 +98,11 @@ def collect_records(own, results):
     return collected
 
 
-def why_unfit(record, photos, published):
-    """Why a run can't be published, or None. photos: see PUBLISHED."""
+def why_unfit(record, photos):
+    """Why a run can't be published, or None. photos: see PUBLISHED.
+
+    A seed that is published already is fit: it is kept, and the tables count the first.
+    """
     if photos is None:
         if record["all_photos_sha256"] != all_photos_digest():
             return "not on the article's photos"
@@ -107,15 +110,6 @@ def why_unfit(record, photos, published):
         return "not on the article's pictures"
     if not is_committed(record["commit"]):
         return "made by code that is in no commit of this repository"
-    # What distinguishes the runs of a setting. With part of the photos, those are the setting's.
-    names = ("experiment", "epochs", "seed", "fold", "folds", "photos_per_class")
-    but = [] if photos == "data" else ["photos"]
-    for other in published:
-        if all(record.get(name) == other.get(name) for name in names) and (
-            "recipe" not in record
-            or records.setting(record, but=but) == records.setting(other, but=but)
-        ):
-            return f"seed {record['seed']} of this setting is published already"
     return None
 
 
@@ -133,9 +127,12 @@ def all_photos_digest():
 
 
 def merge_json(own, published):
-    """The new bench.json or choice.json: the published one with a user's newer figures."""
-    old, new = read_json(published), read_json(own)
-    if new is None:
+    """The new bench.json or choice.json: the published one with a user's newer figures.
+
+    Of bench.py, the newest of each kind of machine; of choose.py, all, the newest last.
+    """
+    old, new = read_json(published) or [], read_json(own)
+    if new is None or new in old:
         return old
     is_choice = own.name == "choice.json"
     if is_choice:
@@ -150,8 +147,8 @@ def merge_json(own, published):
         print(f"not published: {own} ({problem})")
         return old
     if is_choice:
-        return max((e for e in (old, new) if e), key=lambda choice: choice.get("finished", ""))
-    by_kind = {tables.kind(entry): entry for entry in old or []}
+        return sorted([*old, new], key=lambda choice: choice.get("finished", ""))
+    by_kind = {tables.kind(entry): entry for entry in old}
     for entry in new:  # parts of which may have been measured again
         earlier = by_kind.get(tables.kind(entry), {})
         if entry["started"] >= earlier.get("started", ""):
@@ -238,7 +235,7 @@ def publish(own, results, readme, data):
     fewer = tables.fewer_photos(drawn, runs, cells)
     names = fingerprints.photo_names(fingerprints.read_manifest(), "validation")
     hard = tables.hard_photos(cells, names)
-    choice, bench = (
+    choices, bench = (
         merge_json(own / name, results / name) for name in ("choice.json", "bench.json")
     )
     sections = {
@@ -247,7 +244,7 @@ def publish(own, results, readme, data):
         "changes": tables.changes(cells),
         "beyond": tables.beyond(runs, cells),
         "approaches": tables.approaches_table(runs, cells),
-        "choice": tables.choice_table(choice) if choice else "Not made yet.",
+        "choice": tables.choice_table(choices[-1]) if choices else "Not made yet.",
         "fewer": tables.label_efficiency_table(fewer),
         "crossval": tables.crossvalidation(crossval),
         "speed": tables.speed(bench) if bench else "Not measured yet.",
@@ -266,7 +263,7 @@ def publish(own, results, readme, data):
     for name, (_, added) in collected.items():
         for record in added:
             records.append(results / name, record)
-    for name, value in ("choice.json", choice), ("bench.json", bench):
+    for name, value in ("choice.json", choices), ("bench.json", bench):
         if value:
             files.write_json(results / name, value)
     plots.learning_curves(faithful, results / "learning_curves")
