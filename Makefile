@@ -122,8 +122,8 @@ preview: $(READY)
 crossval: $(READY)
 	$(RUN) scripts/crossval.py $(if $(EXPERIMENT),"$$EXPERIMENT") $(run) $(recipe) $(steps) $(vgg16) $(ARGS)
 efficiency: $(READY)  # the features of the photos drawn are parts of those of all photos
-	$(RUN) $(with-bottleneck) --unless usable
-	$(RUN) scripts/best.py $(run) $(vgg16) --unless made
+	$(if $(filter scratch best,$(EXPERIMENT)),,$(RUN) $(with-bottleneck) --unless usable)
+	$(if $(filter scratch bottleneck,$(EXPERIMENT)),,$(RUN) scripts/best.py $(run) $(vgg16) --unless made)
 	$(RUN) scripts/efficiency.py $(run) $(recipe) $(steps) $(vgg16) $(call option,EXPERIMENT,experiment) $(ARGS)
 choose: $(READY)
 	$(RUN) scripts/choose.py $(run) $(vgg16) $(ARGS)

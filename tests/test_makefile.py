@@ -101,9 +101,8 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
         "efficiency EPOCHS=2": (
             "data; bottleneck --unless usable; best --unless made; efficiency --epochs 2"
         ),
-        "efficiency EXPERIMENT=best": (
-            "data; bottleneck --unless usable; best --unless made; efficiency --experiment best"
-        ),
+        "efficiency EXPERIMENT=best": "data; best --unless made; efficiency --experiment best",
+        "efficiency EXPERIMENT=scratch": "data; efficiency --experiment scratch",
         "crossval EXPERIMENT=scratch ARGS='--folds 3'": "data; crossval scratch --folds 3",
         "original SEEDS=3 PYTHON27=py": "data; original --seeds 3 --python27 py",
         "bench PRECISION=float32": "data; bench --precision float32",
