@@ -42,7 +42,7 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
-from common import images, parts, tables, vgg16
+from common import images, parts, selection, tables, vgg16
 from common.cli import InputError
 
 
@@ -96,7 +96,7 @@ def main(arguments, photos, weights):
                 path = weights / "label_efficiency.jsonl"
                 done.append(parts.run(path, *part, generators, everything))
     shutil.rmtree(weights / "label_efficiency", ignore_errors=True)
-    print(f"\n{tables.label_efficiency_table(tables.by_photos(done))}")
+    print(f"\n{tables.label_efficiency_table(selection.by_photos(done))}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 
-from common import cli, files, fingerprints, folders, parsers, recipes, records, tables
+from common import cli, files, fingerprints, folders, parsers, recipes, records, selection, tables
 from common.cli import InputError
 
 HARD_PHOTOS = 20  # how many to show of those that most runs get wrong
@@ -222,9 +222,9 @@ def publish(own, results, readme, data):
     if strange or not runs:
         what = f"not on the article's pictures: {', '.join(strange)}" if runs else "no runs"
         raise InputError(f"{results / 'runs.jsonl'}: {what}")
-    cells = tables.cells(runs)
-    faithful = {experiment: tables.faithful(of_recipe) for experiment, of_recipe in cells.items()}
-    original = tables.original_runs(original)
+    cells = selection.cells(runs)
+    faithful = {name: selection.faithful(by_recipe) for name, by_recipe in cells.items()}
+    original = selection.original_runs(original)
     crossval = [
         run
         for run in folds
@@ -232,9 +232,9 @@ def publish(own, results, readme, data):
         and run["epochs"] == (1 if run["experiment"] == "best" else recipes.EPOCHS)
         and run.get("vgg16_weights", "imagenet") == "imagenet"
     ]
-    fewer = tables.fewer_photos(drawn, runs, cells)
+    fewer = selection.fewer_photos(drawn, runs, cells)
     names = fingerprints.photo_names(fingerprints.read_manifest(), "validation")
-    hard = tables.hard_photos(cells, names)
+    hard = selection.hard_photos(cells, names)
     choices, bench = (
         merge_json(own / name, results / name) for name in ("choice.json", "bench.json")
     )
@@ -250,7 +250,7 @@ def publish(own, results, readme, data):
         "speed": tables.speed(bench) if bench else "Not measured yet.",
         "settings": tables.every_setting(runs),
         "without": tables.without_wrong_labels(
-            faithful | {"best": tables.best_runs(runs, cells)}, names
+            faithful | {"best": selection.best_runs(runs, cells)}, names
         ),
         "hard": tables.hard_photos_table(hard[:HARD_PHOTOS]),
         "hard count": f"Of the 800 validation photos, {len(hard)} are wrong in most runs.",
@@ -267,7 +267,7 @@ def publish(own, results, readme, data):
         if value:
             files.write_json(results / name, value)
     plots.learning_curves(faithful, results / "learning_curves")
-    plots.changes(cells, tables.RECIPES | tables.VARIANTS, results / "changes")
+    plots.changes(cells, selection.RECIPES | selection.VARIANTS, results / "changes")
     plots.label_efficiency(fewer, results / "label_efficiency")
     if hard and all((data / "validation" / name).exists() for name, _ in hard):
         plots.hard_photos(hard[:HARD_PHOTOS], data, results / "hard_photos.jpg")

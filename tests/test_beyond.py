@@ -13,8 +13,8 @@ import choose
 import efficiency
 import finetune
 import report
-from common import features, files, images, kernel, networks, parsers, parts, records, tables
-from common import vgg16
+from common import features, files, images, kernel, networks, parsers, parts, records
+from common import selection, tables, vgg16
 from common.cli import InputError
 from conftest import ARTICLES, MODELS, SETTINGS, SMALL, example, stored_model
 
@@ -313,7 +313,7 @@ def test_features_of_drawn_photos_are_rows_of_all_photos_features(workplace):
 
 def test_fewer_photos_are_listed_beside_all():
     fewer = [example("best", a, s, photos_per_class=25) for s, a in enumerate((0.8, 0.9))]
-    table = tables.label_efficiency_table(tables.by_photos(fewer, [example("best", 0.99)]))
+    table = tables.label_efficiency_table(selection.by_photos(fewer, [example("best", 0.99)]))
     assert cells(table)[0] == ["photos per class", "best"]
     assert cells(table)[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
 
@@ -334,6 +334,19 @@ def test_features_without_mirror_images_are_not_used_for_mirrored_ones(
     assert "mirrored" in tables.label([mirrored]) and "mirrored" not in tables.label([before])
 
 
+def test_fewer_photos_are_those_of_the_faithful_recipe_once_there_are_such_runs():
+    few = {"photos_per_class": 25, "drawn_from": ARTICLES}
+    drawn = [example("scratch", 0.5, n, recipe="constants", **few) for n in range(2)]
+    articles = selection.cells([example("scratch", 0.8), example("bottleneck", 0.9)])
+
+    def found(drawn):
+        of_scratch = selection.fewer_photos(drawn, [], articles)["scratch"]
+        return {photos: tables.accuracies(runs) for photos, runs in of_scratch.items()}
+
+    assert found(drawn) == {25: [0.5, 0.5]}
+    assert found([*drawn, example("scratch", 0.6, **few)]) == {25: [0.6], 1000: [0.8]}
+
+
 def test_fewer_photos_of_best_are_those_of_its_settings_of_today():
     now = {"recipe": "best", "epochs": 1, "vgg16_weights": "imagenet", "mirrored": True}
     whole = example("best", 0.99, finished="2026-01-02", **now)
@@ -345,7 +358,7 @@ def test_fewer_photos_of_best_are_those_of_its_settings_of_today():
     drawn.append(example("best", 0.5, **few, **now | {"mirrored": False}))
     earlier = example("best", 0.6, finished="2026-01-01", **now | {"mirrored": False})
     articles = {"scratch": {"faithful": [whole]}, "bottleneck": {}}  # for precision and machine
-    found = tables.fewer_photos(drawn, [earlier, whole], articles)
+    found = selection.fewer_photos(drawn, [earlier, whole], articles)
     assert {photos: tables.accuracies(runs) for photos, runs in found["best"].items()} == {
         25: [0.9, 0.9],
         1000: [0.99],
@@ -365,7 +378,7 @@ def test_only_comparable_runs_of_best_are_listed():
         run(0.5, "2026-01-03", vgg16_weights="random"),
         run(0.6, "2026-01-03", precision="mixed_bfloat16"),
     ]
-    assert tables.best_runs([*others[:2], good, *others[2:]], articles) == [good]
+    assert selection.best_runs([*others[:2], good, *others[2:]], articles) == [good]
     assert "384 × 384 | BGR less the mean | 0.980 (1)" in tables.beyond([good, *others], articles)
 
 
@@ -389,7 +402,7 @@ def test_approaches_are_compared_with_runs_of_the_same_seed():
         run(0.97, preprocessing={"mode": "caffe"}, top_model={"val_accuracy": 0.98}),
         run(0.99, recipe="constants", **penalty),
     ]
-    articles = tables.cells(ours)
+    articles = selection.cells(ours)
     _, _, *rows = cells(tables.approaches_table(ours, articles))
     none, alone, both, fed = rows
     assert none[:4] == ["nothing more", "2", "0.900 ± 0.000", "0.915 ± 0.007"]
@@ -443,8 +456,8 @@ def test_each_of_the_articles_approaches_is_an_option(workplace):
     whole = [record | of_article for record in workplace.records()]
     for record in whole:
         record.pop("top_model", None)
-    assert tables.cells(whole)["finetune"]["faithful"][0]["run"] == plain["run"]
-    assert "finetune, one more block" in tables.beyond(whole, tables.cells(whole))
+    assert selection.cells(whole)["finetune"]["faithful"][0]["run"] == plain["run"]
+    assert "finetune, one more block" in tables.beyond(whole, selection.cells(whole))
 
 
 def test_one_more_block_trains_two(workplace):

@@ -19,7 +19,7 @@ import finetune
 import numpy as np
 import pytest
 import scratch
-from common import distribution, records, tables
+from common import distribution, records, selection, tables
 from conftest import SCRIPTS
 from keras import layers
 
@@ -206,7 +206,7 @@ def test_distributed_runs_on_one_device_differ_only_in_their_setting(workplace):
     assert alone["run"].split("-")[1] != distributed["run"].split("-")[1]
     assert len(records.group([alone, distributed])) == 2
     whole = {"epochs": 50, "batch_size": 32}
-    assert tables.is_whole(alone | whole) and not tables.is_whole(distributed | whole)
+    assert selection.is_whole(alone | whole) and not selection.is_whole(distributed | whole)
     assert "MirroredStrategy, 1 replica" in tables.every_setting([alone, distributed])
 
 

@@ -11,7 +11,7 @@ from common import cli, fingerprints, images
 import pytest
 from common import records
 import report
-from common import tables
+from common import selection, tables
 from conftest import ARTICLES, SMALL, example
 
 ROOT = Path(report.__file__).parent.parent
@@ -71,7 +71,7 @@ def test_what_was_called_faithful_lacks_what_was_restored_later():
     others = example("bottleneck", 0.9)  # which trains through no pooling
     names = [row[0] for row in cells(tables.every_setting([old, whole, others]))]
     assert names == ["scratch", "scratch (as-printed-pooling)", "bottleneck"]
-    found = tables.cells([old, whole])["scratch"]
+    found = selection.cells([old, whole])["scratch"]
     assert (found["as-printed-pooling"], found["faithful"]) == ([old], [whole])
 
 
@@ -118,11 +118,11 @@ def test_runs_on_the_articles_pictures_are_compared_and_others_are_not(tmp_path,
 def test_nothing_that_is_added_falsifies_what_is_published():
     """A field more, another model, Keras, GPU, devices, or the same seed again."""
     published = [example("scratch", a, n) for n, a in enumerate([0.79, 0.80, 0.81])]
-    before = tables.headline(tables.cells(published), {})
+    before = tables.headline(selection.cells(published), {})
 
     def after(**more):
         added = example("scratch", 0.5, **more)
-        return tables.headline(tables.cells([*published, added]), {})
+        return tables.headline(selection.cells([*published, added]), {})
 
     for same_seed in {}, {"model_sha256": "x"}, {"versions": {"keras": "9"}}, {"commit": "x"}:
         assert after(**same_seed) == before
@@ -275,7 +275,7 @@ def test_the_report_is_of_whole_runs_in_the_most_common_precision():
         example("finetune", 0.94, top_model={"epochs": 50}, **bfloat16),
         example("finetune", 0.92, top_model={"epochs": 50}, data=ANEW, **bfloat16),
     ]
-    articles = tables.cells(runs)
+    articles = selection.cells(runs)
     assert {
         experiment: {name: [run["val_accuracy"] for run in runs] for name, runs in recipes.items()}
         for experiment, recipes in articles.items()
@@ -296,8 +296,8 @@ def test_runs_of_keras_1_0_4_stand_beside_ours():
 
     found = [original(0.1, epochs=4), original(0.2, data=OTHERS)]  # neither counts
     found += [original(0.77), original(0.3), original(0.79, seed=1)]  # seed 0 again
-    runs = tables.original_runs(found)
-    articles = tables.cells(ours)
+    runs = selection.original_runs(found)
+    articles = selection.cells(ours)
     ((*row, _, _, _),) = cells(tables.headline(articles, runs))
     # Welch's interval of 0.79, 0.80, 0.81 less 0.77, 0.79, by hand: degrees of freedom 1.68
     there, here, apart = "0.780 ± 0.014 (2)", "0.800 ± 0.010 (3)", "+0.020 (−0.040 to +0.080)"
@@ -307,9 +307,9 @@ def test_runs_of_keras_1_0_4_stand_beside_ours():
 
 def test_the_headline_is_of_the_faithful_runs_alone():
     others = [example("scratch", 0.7, seed, recipe="constants") for seed in range(3)]
-    assert tables.headline(tables.cells(others), {}) == "No whole runs yet."
+    assert tables.headline(selection.cells(others), {}) == "No whole runs yet."
     ((_, _, _, here, *_),) = cells(
-        tables.headline(tables.cells([*others, example("scratch", 0.8)]), {})
+        tables.headline(selection.cells([*others, example("scratch", 0.8)]), {})
     )
     assert here == "0.800 (1)"
 
@@ -322,7 +322,7 @@ def test_minutes_are_of_the_fastest_run_on_a_processor_and_on_a_gpu():
 
     ours = [run(12, 0), run(6, 1), run(1.2, 2, "H100")]
     for runs, told in (ours, ["5", "1"]), (ours[:2], ["5", ""]), (ours[2:], ["", "1"]):
-        ((*_, minutes, on_gpu),) = cells(tables.headline(tables.cells(runs), {}))
+        ((*_, minutes, on_gpu),) = cells(tables.headline(selection.cells(runs), {}))
         assert [minutes, on_gpu] == told
 
 
@@ -338,7 +338,7 @@ def test_hard_photos_are_those_that_most_runs_get_wrong():
     answers = [[0.9, 0.1, 0.9], [0.8, 0.6, 0.2], [0.7, 0.2, 0.4]]
     runs = [example("scratch", 0.5, n, val_probabilities=p) for n, p in enumerate(answers)]
     articles = {"scratch": {"faithful": runs}, "bottleneck": {}}
-    (first, looks), (second, _) = tables.hard_photos(articles, names)
+    (first, looks), (second, _) = selection.hard_photos(articles, names)
     assert (first, second) == ("cats/a.jpg", "dogs/a.jpg")
     assert looks["scratch"] == (3, 3, pytest.approx(0.8))
 

@@ -121,7 +121,7 @@ def changes(articles, labels, path):
 def label_efficiency(experiments, path):
     """Accuracy by training photos per class: mean over draws, lowest to highest as a band.
 
-    experiments: what tables.by_photos() returned.
+    experiments: what selection.by_photos() returned.
     """
     ticks = sorted({size for sizes in experiments.values() for size in sizes})
     for axes, colours in _themes(path, (9, 4.5), "y"):
