@@ -35,18 +35,16 @@ VARIANTS = {
 }
 
 
+def rank(run):
+    """What sorts runs in the article's order."""
+    experiments, recipes = [*ARTICLE, "best"], [*RECIPES, "best"]
+    place = (experiments.index(run["experiment"]), recipes.index(records.recipe(run)))
+    return (*place, -run["epochs"], precision(run))
+
+
 def ordered(runs):
     """records.group() in the article's order."""
-    experiments, recipes = [*ARTICLE, "best"], [*RECIPES, "best"]
-    return sorted(
-        records.group(runs),
-        key=lambda runs: (
-            experiments.index(runs[0]["experiment"]),
-            recipes.index(records.recipe(runs[0])),
-            -runs[0]["epochs"],
-            precision(runs[0]),
-        ),
-    )
+    return sorted(records.group(runs), key=lambda group: rank(group[0]))
 
 
 def is_whole(record):

@@ -16,7 +16,7 @@ from common import cli, records
 from common.recipes import ARTICLE, BATCH_SIZE, EPOCHS
 from common.records import approaches, classifier_epochs, fed_as_trained, precision
 from common.selection import PRECISIONS, RECIPES, VARIANTS
-from common.selection import best_runs, cells, comparable, faithful, is_whole, ordered
+from common.selection import best_runs, cells, comparable, faithful, is_whole, ordered, rank
 
 PHOTOS = 2000  # the article's, to train on
 FEW_CLASSES = 5  # are named in the table, of more the number
@@ -229,8 +229,8 @@ def crossvalidation(runs):
         setting = records.setting(run, but=["photos"])
         key = (setting, run["seed"], run["folds"], run["all_photos_sha256"])
         groups.setdefault(key, {}).setdefault(run["fold"], run)
-    for by_fold in groups.values():
-        runs = list(by_fold.values())
+    lists = [list(by_fold.values()) for by_fold in groups.values()]
+    for runs in sorted(lists, key=lambda runs: rank(runs[0])):
         first, folds = runs[0], runs[0]["folds"]
         trained, tested = (
             [run["data"][split]["photos"] for run in runs] for split in ("train", "validation")
