@@ -26,7 +26,7 @@ import draw
 import finetune
 import scratch
 import small
-from common import cli, files, fingerprints, folders, kernel, parts
+from common import cli, files, fingerprints, folders, keras2016, kernel, parts
 from common.records import RUNS
 
 SMALL = small.SIZE
@@ -46,9 +46,10 @@ SETTINGS = ("--epochs", 4, "--batch-size", 8, "--seed", 3)
 
 
 @pytest.fixture(autouse=True)
-def float32():
-    """Scripts set the policy of their precision; each test starts with Keras's default."""
+def kerass_defaults():
+    """Scripts set precision and pooling for their process; each test starts with the defaults."""
     keras.config.set_dtype_policy("float32")
+    keras2016.set_pooling("as-printed")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -398,12 +398,15 @@ def test_a_folder_of_class_folders_is_counted(testing, models, drawings, monkeyp
 
 
 @contextlib.contextmanager
-def serving(*options):
-    """Serve the page, with these options, in a process of its own; its port."""
+def serving(*options, start=("-c", SMALL_SERVER)):
+    """Serve the page, with these options, in a process of its own; its port.
+
+    start: what Python is to run; by default, the page with the small VGG16.
+    """
     with socket.create_server((app.ADDRESS, 0)) as free:
         port = free.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:  # where no settings are
-        command = [sys.executable, "-c", SMALL_SERVER, "--port", port, *options]
+        command = [sys.executable, *start, "--port", port, *options]
         server = subprocess.Popen(
             list(map(str, command)),
             env={**os.environ, "HOME": home},
@@ -509,7 +512,7 @@ def browsing():
         # As root, which containers are, Chromium has no sandbox of its own.
         options = ["--no-sandbox"] if os.geteuid() == 0 else []
         browser = driver.chromium.launch(executable_path=found[0], args=options)
-        yield browser.new_page(viewport={"width": 1200, "height": 1000})
+        yield browser.new_page(viewport={"width": 1200, "height": 1200})
         browser.close()
 
 
@@ -605,7 +608,7 @@ def test_a_browser_on_the_page(port, models, photo, drawings, tmp_path):
         window.locator("input[type=file]").first.set_input_files(large)
         window.get_by_text(f"{app.MEGABYTES}.0MB or smaller").wait_for()
         # The server refuses it as well, whoever leaves out the page's own check.
-        (put, *_) = [r for r in asked if getattr(r, "method", None) == "PUT"]
+        *_, put = [r for r in asked if getattr(r, "method", None) == "PUT"]
         token = {"X-Xsrftoken": put.all_headers()["x-xsrftoken"]}
         form = {"name": "large.jpg", "mimeType": "image/jpeg", "buffer": large.read_bytes()}
         answer = window.request.put(put.url, headers=token, multipart={"file": form})
@@ -627,14 +630,16 @@ def screenshot(path, vgg16_weights):
     with tempfile.TemporaryDirectory() as folder:
         data, weights = Path(folder) / "drawings", Path(folder) / "weights"
         draw.draw_data_set(data, {"train": 60, "validation": 30}, seed=0)
-        epochs = {scratch: 20, bottleneck: 15, finetune: 2}
+        epochs = {scratch: 50, bottleneck: 15, finetune: 2}
         train(data, weights, epochs, vgg16_weights=vgg16_weights)
         options = "--weights", weights, "--vgg16-weights", vgg16_weights
-        with serving(*options) as port, browsing() as window:
+        with serving(*options, start=[app.__file__]) as port, browsing() as window:
             window.goto(f"http://{app.ADDRESS}:{port}")
             window.set_default_timeout(120_000)
             upload(window, data / "validation" / "cats" / "cat.4.jpg", len(EXPERIMENTS))
-            window.wait_for_load_state("networkidle")
+            window.wait_for_function(
+                "() => [...document.images].every((picture) => picture.naturalWidth > 0)"
+            )
             head = window.locator("h1").bounding_box()
             foot = window.locator("[data-testid=stImageCaption]").first.bounding_box()
             clip = {"x": head["x"] - 20, "y": head["y"] - 20, "width": head["width"] + 40}
