@@ -2,10 +2,11 @@
 
 For several photo sizes, with and without mirror images, and VGG16 fed in both ways,
 pools the feature maps of two layers into weights/choice/, once. Then divides the photos
-of each class at random into five folds and, for every setting, also for two sizes
-together, tests the kernel classifier on each fold after computing it from the other four.
-The validation photos are not looked at. Writes weights/choice.json. Interrupted, it
-resumes at the size where it was when you rerun the command.
+of each class at random into five folds, copies of a photo into the same one. For every
+setting, also for two sizes together, tests the kernel classifier on each fold after
+computing it from the other four. The validation photos are not looked at. Writes
+weights/choice.json. Interrupted, it resumes at the size where it was when you rerun the
+command.
 """
 
 import itertools
@@ -87,7 +88,6 @@ def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
     generator = images.in_order_generator(
         photos / "train", (size, size), arguments.batch_size, preprocessing
     )
-    digest = fingerprints.data_set_digest(generator.filenames, generator.digests())
     base, description = vgg16.load(arguments.vgg16_weights, weights, (size, size))
     settings = {
         **generator.settings,
@@ -95,7 +95,7 @@ def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
         "mirrored": mirrored,
         "precision": runs.set_precision(arguments.precision),
         **description,
-        "data": {"train": {"photos": generator.n, "sha256": digest}},
+        "data": {"train": fingerprints.describe(generator.filenames, generator.digests())},
     }
     way = "imagenet" if "mode" in preprocessing else "rescaled"
     way += "_mirrored" if mirrored else ""
@@ -134,6 +134,8 @@ def main(arguments, photos, weights):
         way = {"image_size": size, "mirrored": mirrored, "preprocessing": preprocessing}
         ways += [(way, [len(seen)], some) for some in (last, POOLED_LAYERS)]
         seen.append(pooled)
+    prints = fingerprints.fingerprints(generator.filepaths, generator.digests())
+    fold, _ = fingerprints.keep_together(fold, prints)
     for size, other, mirrored in TOGETHER:  # further than best goes
         both = [sources.index((some, mirrored, imagenet)) for some in (size, other)]
         way = {"image_size": size, "mirrored": mirrored, "preprocessing": imagenet}

@@ -70,13 +70,12 @@ def divide(generators, folds, seed):
         for number, indices in enumerate(shuffled):
             fold_of[indices] = number
         prints = fingerprints.fingerprints([path for _, path in of_class])
-        _, first, group = np.unique(fingerprints.groups(prints), True, True)
-        fold_of = fold_of[first][group]
+        fold_of, pictures = fingerprints.keep_together(fold_of, prints)
         for number, fold in enumerate(divided):
             fold[name] = parts.subset(of_class, np.flatnonzero(fold_of == number))
             if not fold[name]:
                 raise InputError(
-                    f"{len(of_class)} photos of {name}, {len(first)} of which differ, make no "
+                    f"{len(of_class)} photos of {name}, {pictures} of which differ, make no "
                     f"{folds} folds"
                 )
     return divided
@@ -93,13 +92,10 @@ def main(arguments, photos, weights):
     digests = dict(zip(paths, files.photo_digests(paths), strict=True))
     names = [path.relative_to(photos.absolute()).as_posix() for path in paths]
     everything = {
-        split: {
-            "photos": generator.n,
-            "sha256": fingerprints.data_set_digest(
-                [Path(name).as_posix() for name in generator.filenames],
-                [digests[Path(path).absolute()] for path in generator.filepaths],
-            ),
-        }
+        split: fingerprints.describe(
+            [Path(name).as_posix() for name in generator.filenames],
+            [digests[Path(path).absolute()] for path in generator.filepaths],
+        )
         for split, generator in generators.items()
     }
     known = parts.settings(arguments, arguments.experiment, arguments.seed, photos)

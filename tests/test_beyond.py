@@ -1,6 +1,7 @@
 """Beyond the article: the kernel classifier, how it was chosen, and fewer photos."""
 
 import json
+import shutil
 import tracemalloc
 
 import keras
@@ -214,6 +215,21 @@ def test_choosing_does_not_look_at_validation_photos(workplace, data, monkeypatc
     ways = [line.split("|")[1].strip() for line in lines]
     assert ways.count("48 × 48, mirrored") == 2 and ways[-1] == "48 × 48 and 32 × 32"
     assert " ± " in lines[-1]
+
+
+def test_copies_of_a_photo_are_in_one_fold(workplace, data, monkeypatch):
+    """Or a setting would be praised for knowing again what it was trained on."""
+    photos = sorted((data / "train/dogs").iterdir())  # ten, two in each fold
+    for copy in photos[1:3]:
+        shutil.copy(photos[0], copy)
+    folds = []
+    for name, value in {"IMAGE_SIZES": (32,), "MIRRORED": (), "TOGETHER": ()}.items():
+        monkeypatch.setattr(choose, name, value)
+    found = {"accuracy": 0, "mean_squared_error": 0, "mean_squared_errors": [0] * 5}
+    monkeypatch.setattr(choose, "cross_validate", lambda *of: folds.append(of[2]) or found)
+    workplace.data = data
+    assert workplace.status(choose, "--vgg16-weights", "random") == 0
+    assert all(len(set(fold[10:13])) == 1 < len(set(fold[10:])) for fold in folds) and folds
 
 
 def test_too_few_photos_for_folds_are_told_before_the_second_size(workplace, data):

@@ -110,6 +110,21 @@ def groups(prints):
     return connected_components(same, directed=False)[1]
 
 
+def keep_together(fold_of, prints):
+    """The folds, changed so that photos that show the same picture are in that of the first.
+
+    fold_of: each photo's fold number, shape (photos,). prints: what fingerprints() returned.
+    Returns the folds, and how many pictures there are.
+    """
+    _, first, group = np.unique(groups(prints), return_index=True, return_inverse=True)
+    return fold_of[first][group], len(first)
+
+
+def describe(names, digests):
+    """What a record says of any photos: how many, and their data_set_digest()."""
+    return {"photos": len(names), "sha256": data_set_digest(names, digests)}
+
+
 def describe_photos(photos):
     """What a record says of the photos, and which validation photos show a training photo.
 
@@ -121,7 +136,7 @@ def describe_photos(photos):
     manifest = read_manifest()
     description, prints, counts = {}, {}, {}
     for split, (names, paths, digests) in photos.items():
-        description[split] = {"photos": len(names), "sha256": data_set_digest(names, digests)}
+        description[split] = describe(names, digests)
         prints[split] = fingerprints(paths, digests)
         articles = photo_names(manifest, split)
         pairs = alike(prints[split], [manifest[f"{split}/{name}"][1] for name in articles])

@@ -53,11 +53,7 @@ def describe(folds, tested, digests):
         for name, photos in fold.items():
             listed[split] += [(f"{name}/{link}", digests[path]) for link, path in photos]
     return {
-        split: {
-            "photos": len(pairs),
-            "sha256": fingerprints.data_set_digest(*zip(*pairs, strict=True)),
-        }
-        for split, pairs in listed.items()
+        split: fingerprints.describe(*zip(*pairs, strict=True)) for split, pairs in listed.items()
     }
 
 
