@@ -150,7 +150,7 @@ class Run(keras.callbacks.Callback):
         machine = hardware()
         devices = ", ".join(machine["gpus"]) or "no GPU found"
         if machine["gpus"]:  # nothing moves on the terminal meanwhile
-            devices += "; the first step is compiled for up to a minute"
+            devices += "; the first step is compiled for a minute or so"
         print(f"Running on {machine['processor']}, {machine['cores']} cores; {devices}")
         path = self.checkpoint / "state.json"
         found = f"{name} {path.read_text() if path.exists() else ''}"

@@ -23,8 +23,8 @@ FEW_CLASSES = 5  # are named in the table, of more the number
 LAST_FEW = 5  # epochs, whose mean is steadier than the last one
 SMALLEST_SPREAD = 0.0025  # two of 800 photos; a few runs can be alike by chance
 
-# Of the validation photos that nearly all models get wrong, looked at one by one, those that
-# are not what their label says, and what is seen on them.
+# Of the validation photos that nearly all models, or best, get wrong, looked at one by one, those
+# that are not what their label says, and what is seen on them.
 WRONG_LABELS = {"dogs/dog.1043.jpg": "a shelter's house and its name, no animal"}
 
 
