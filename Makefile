@@ -8,7 +8,8 @@
 ##   finetune    experiment 3: VGG16's last block fine-tuned (0.94)
 ##   reproduce   all three with each seed, then their results beside the article's
 ##   report      your runs beside the article's and the published ones
-##   best        beyond the article: VGG16 fed as it was trained, a kernel classifier (0.99)
+##   best        beyond the article: VGG16 fed as it was trained, a kernel classifier (0.99,
+##               in minutes)
 ##   predict     the class of each photo in PHOTOS, by the best model at hand
 ##   evaluate    how good that model is on PHOTOS, a folder with CLASS/ subfolders
 ##   export      that model as one .keras file that needs nothing from here
@@ -33,7 +34,8 @@
 ##   RECIPE         faithful: as in 2016; as-printed: in today's meaning; README.md tells more
 ##   PRECISION      float32 or mixed_bfloat16 (what the processor does best)
 ##   DISTRIBUTE     1: scratch and finetune train on all GPUs of this machine
-##   PHOTOS         what predict and evaluate look at: photos, folders
+##   PHOTOS         what predict looks at: photos and folders, without blanks in their names;
+##                  for evaluate, a folder; for preview, a photo
 ##   MODEL          a model's file for predict, evaluate, export, app (the best at hand)
 ##   EXPERIMENT     for crossval: scratch, bottleneck, finetune or best (bottleneck); for
 ##                  efficiency: scratch, bottleneck or best (all three)
@@ -118,10 +120,11 @@ app: .venv/requirements-app.txt
 	cp requirements-app.txt $@
 
 preview: $(READY)
-	$(RUN) scripts/preview.py $(if $(DATA),"$$DATA") $(call option,SEED,seed) $(recipe) $(ARGS)
+	$(RUN) scripts/preview.py $(if $(PHOTOS),"$$PHOTOS",$(if $(DATA),"$$DATA")) $(call option,SEED,seed) $(recipe) $(ARGS)
 crossval: $(READY)
 	$(RUN) scripts/crossval.py $(if $(EXPERIMENT),"$$EXPERIMENT") $(run) $(recipe) $(steps) $(vgg16) $(ARGS)
 efficiency: $(READY)  # the features of the photos drawn are parts of those of all photos
+	$(if $(filter-out scratch bottleneck best,$(EXPERIMENT)),$(error EXPERIMENT=$(EXPERIMENT): must be scratch, bottleneck or best))
 	$(if $(filter scratch best,$(EXPERIMENT)),,$(RUN) $(with-bottleneck) --unless usable)
 	$(if $(filter scratch bottleneck,$(EXPERIMENT)),,$(RUN) scripts/best.py $(run) $(vgg16) --unless made)
 	$(RUN) scripts/efficiency.py $(run) $(recipe) $(steps) $(vgg16) $(call option,EXPERIMENT,experiment) $(ARGS)
@@ -141,7 +144,7 @@ demo: $(VENV)
 	$(RUN) scripts/draw.py demo/drawings
 	$(MAKE) scratch bottleneck $(drawings) EPOCHS=15
 	$(MAKE) finetune $(drawings) EPOCHS=1
-	@echo; echo '300 drawings, not photos. "VGG16 random" is untrained, so the last two do badly; give VGG16_WEIGHTS.'
+	@echo; echo '300 drawings, not photos.$(if $(or $(VGG16_WEIGHTS),$(cached)),, "VGG16 random" is untrained, so the last two do badly; give VGG16_WEIGHTS.)'
 	@$(RUN) scripts/report.py --data demo/drawings --weights demo/weights
 
 test: $(VENV)
@@ -149,6 +152,6 @@ test: $(VENV)
 	$(RUN) -m ruff format --check
 	$(RUN) -m pytest $(ARGS)
 clean:
-	find weights -mindepth 1 ! -type d ! -name README.md ! -name photos.txt ! -name '*.jsonl' ! -name choice.json ! -name bench.json -delete
+	find weights -mindepth 1 ! -type d ! -name README.md ! -name photos.txt ! -name '*.jsonl' ! -name choice.json ! -name bench.json ! -name vgg16.h5 -delete
 	find weights -mindepth 1 -type d -empty -delete
 	rm -rf demo preview .partial-* .pytest_cache .ruff_cache scripts/__pycache__ scripts/common/__pycache__ tests/__pycache__

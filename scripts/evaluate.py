@@ -45,7 +45,7 @@ from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 from tqdm import tqdm
 
-from common import answers, kernel, networks, tables
+from common import answers, fingerprints, kernel, networks, tables
 
 
 def find_photos(folder, names):
@@ -71,20 +71,30 @@ def find_photos(folder, names):
     return photos
 
 
+def warn_of_training_photos(photos, weights):
+    """Tell where photos show what a model in this folder of weights was trained on.
+
+    By their fingerprints, so also in another folder, size or encoding.
+    """
+    folder = weights / "split" / "train"
+    if not folder.is_dir() and (owner := folders.owner(weights)):
+        folder = owner / "train"
+    trained_on = files.photos_below(folder, quiet=True)
+    pairs = fingerprints.alike(*map(fingerprints.fingerprints, (photos, trained_on)))
+    if both := {photos[here]: trained_on[there] for here, there in pairs}:
+        print(
+            f"warning: {len(both)} of these photos show a picture that the model was trained on, "
+            f"which inflates the result: {fingerprints.in_words(both.items())}",
+            file=sys.stderr,
+        )
+
+
 def main(arguments, path, sheet):
     """Run the script with what parse() returned."""
     model, record = networks.load(path, arguments.vgg16_weights)
     names = networks.class_names(record)
     photos = find_photos(arguments.folder, names)
-    trained_on = [path.parent / "split" / "train"]
-    if owner := folders.owner(path.parent):
-        trained_on += [owner, owner / "train"]
-    if arguments.folder.resolve() in [folder.resolve() for folder in trained_on]:
-        print(
-            f"warning: the model was trained on photos in {arguments.folder}, which inflate the "
-            "result",
-            file=sys.stderr,
-        )
+    warn_of_training_photos([photo for photo, _ in photos], path.parent)
 
     predictions = networks.predict(model, record, [photo for photo, _ in photos])
     bar = tqdm(predictions, total=len(photos), unit="photo", disable=None)
@@ -111,7 +121,9 @@ def main(arguments, path, sheet):
 
     answers.show_mistakes(paths, labels, probabilities, record, sheet)
     if len(read) < len(photos):
-        print(f"{len(photos) - len(read)} photos could not be read", file=sys.stderr)
+        print(
+            f"{len(photos) - len(read)} of {len(photos)} photos could not be read", file=sys.stderr
+        )
         sys.exit(1)
 
 

@@ -102,6 +102,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
             "data; bottleneck --unless usable; best --unless made; efficiency --epochs 2"
         ),
         "efficiency EXPERIMENT=best": "data; best --unless made; efficiency --experiment best",
+        "preview PHOTOS='my cat.jpg' DATA=own": "preview my cat.jpg",
         "efficiency EXPERIMENT=scratch": "data; efficiency --experiment scratch",
         "crossval EXPERIMENT=scratch ARGS='--folds 3'": "data; crossval scratch --folds 3",
         "original SEEDS=3 PYTHON27=py": "data; original --seeds 3 --python27 py",
@@ -137,6 +138,8 @@ def test_wrong_values_and_failures_stop_make(make):
         make("reproduce", wrong, status=2)
         assert "must be whole numbers" in make.output
     assert len(make("scratch", FAIL="data", status=2)) == 1
+    make("efficiency", "EXPERIMENT=finetune", status=2)
+    assert "EXPERIMENT=finetune: must be scratch, bottleneck or best" in make.output
     assert make("scratch", "EPOCH=3", status=2) == []
     assert "no such variable: EPOCH;" in make.output
 
@@ -189,7 +192,7 @@ def test_a_linked_environment_is_not_emptied(make):
 def test_clean_keeps_photos_records_and_what_is_committed(make):
     kept = [
         *("weights/README.md", "weights/runs.jsonl", "weights/bench.json"),
-        *("weights/mine/runs.jsonl", "weights/mine/photos.txt"),
+        *("weights/mine/runs.jsonl", "weights/mine/photos.txt", "weights/mine/vgg16.h5"),
         *("data/train/cats/cat.0.jpg", "data/photos.json"),
     ]
     gone = [

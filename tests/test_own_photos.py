@@ -209,11 +209,22 @@ def test_evaluate_shows_small_pictures_and_no_old_ones(trained, tmp_path, monkey
     assert status == 0 and "Mistakes: 0" in out and not sheet.exists()
 
 
-def test_evaluate_warns_about_training_photos(trained, shapes, start, monkeypatch):
+def test_evaluate_warns_about_training_photos(trained, shapes, start, monkeypatch, tmp_path):
+    """Also about one that was scaled and encoded again elsewhere."""
     monkeypatch.chdir(trained)
-    for photos, warned in (shapes, True), ("split/train", True), ("split/validation", False):
-        _, _, err = start(evaluate, "--weights", trained, photos)
-        assert ("warning: the model was trained on photos in" in err) == warned
+    photos = sorted(Path("split/train").rglob("*.jpg"))
+    other = tmp_path / "other" / photos[0].parent.name / "other.jpg"
+    other.parent.mkdir(parents=True)
+    with Image.open(photos[0]) as picture:
+        picture.convert("RGB").resize((333, 222)).save(other, quality=80)
+    found = (shapes, len(photos)), ("split/train", len(photos)), (tmp_path / "other", 1)
+    for folder, count in (*found, ("split/validation", 0)):
+        _, _, err = start(evaluate, "--weights", trained, folder)
+        assert (f"warning: {count} of these" in err) == bool(count) == ("trained on" in err)
+    assert (
+        f"other.jpg = {trained}/{photos[0]}"
+        in start(evaluate, "--weights", trained, other.parents[1])[2]
+    )
 
 
 @pytest.mark.parametrize("script, option", [(predict, "--csv"), (evaluate, "--sheet")])

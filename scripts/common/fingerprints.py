@@ -100,6 +100,12 @@ def are_of_the_article(paths):
     return len({*alike(some, [known for _, known in read_manifest().values()])[:, 0]}) == len(some)
 
 
+def in_words(pairs):
+    """The first of these pairs of photos that are alike, for a message."""
+    named = [f"{one} = {other}" for one, other in pairs]
+    return ", ".join(named[:3] + ["..."] * (len(named) > 3))
+
+
 def groups(prints):
     """Each photo's group number, shape (photos,). A group is one picture, also through others.
 

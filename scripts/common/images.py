@@ -140,10 +140,9 @@ def describe(train_generator, validation_generator):
     description, both = fingerprints.describe_photos(photos)
     # The article's photos have one picture in both, which the README mentions.
     if both and not fingerprints.are_the_articles(description, fingerprints.read_manifest()):
-        named = ", ".join(f"{tested} = {trained}" for tested, trained in both[:3])
         print(
             f"warning: {len(both)} validation photos show the picture of a training photo, which "
-            f"inflates the result: {named}{', ...' if len(both) > 3 else ''}",
+            f"inflates the result: {fingerprints.in_words(both)}",
             file=sys.stderr,
         )
     return description

@@ -94,8 +94,12 @@ def article(experiment):
 
 
 def fastest(runs, on_gpu):
-    """The fewest minutes of training on a processor or on a GPU; nothing where none was."""
-    times = [sum(r["seconds_per_epoch"]) for r in runs if bool(r["hardware"]["gpus"]) == on_gpu]
+    """The fewest minutes of training on a processor or on a GPU; nothing where none was.
+
+    By the first epoch and the median one, since others may have used the machine in between.
+    """
+    epochs = [r["seconds_per_epoch"] for r in runs if bool(r["hardware"]["gpus"]) == on_gpu]
+    times = [first + statistics.median(rest) * len(rest) for first, *rest in epochs if rest]
     if not times:
         return ""
     return f"{min(times) / 60:.0f}" if min(times) >= 60 else "< 1"
@@ -108,6 +112,13 @@ def place(run):
         return ", ".join(hardware["gpus"])
     plural = "s" if hardware["cores"] != 1 else ""
     return f"{hardware['cores']} core{plural}, {hardware['processor']}"
+
+
+def fewer_epochs(run):
+    """What follows the name of runs with other epochs than the article's."""
+    epochs = run["epochs"]
+    other = run["experiment"] in ARTICLE and epochs != EPOCHS
+    return f", {epochs} epoch{'s' * (epochs != 1)}" if other else ""
 
 
 def label(runs):
@@ -180,7 +191,9 @@ def headline(articles, original):
         named = (label(runs), article(experiment), with_count(there), with_count(here))
         rows.append((*named, apart, allowed(runs), *minutes))
         places |= {f"{place(run)}, in {in_words(precision(run))}": None for run in runs}
-    return f"{cli.markdown(rows)}\n\nOn {'; '.join(places)}." if places else "No whole runs yet."
+    return (
+        f"{cli.markdown(rows)}\n\nMade on: {'; '.join(places)}." if places else "No whole runs yet."
+    )
 
 
 def beside_the_original(articles, original):
@@ -238,7 +251,7 @@ def crossvalidation(runs):
         right = sum(a * n for a, n in zip(accuracies(runs), tested, strict=True))
         rows.append(
             (
-                first["experiment"] + mirrored(first),
+                first["experiment"] + mirrored(first) + fewer_epochs(first),
                 records.recipe(first),
                 in_words(precision(first)),
                 f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}",
@@ -280,11 +293,12 @@ def choice_table(choice):
 
 def label_efficiency_table(experiments):
     """What by_photos() returned."""
-    used = {
-        experiment: {records.recipe(run) for runs in sizes.values() for run in runs}
-        for experiment, sizes in experiments.items()
-    }
-    heads = [e + f" ({r})" * (r not in ("faithful", "best")) for e, (r, *_) in used.items()]
+    heads = []
+    for experiment, sizes in experiments.items():
+        run = next(iter(sizes.values()))[0]
+        recipe = records.recipe(run)
+        named = f" ({recipe})" * (recipe not in ("faithful", "best"))
+        heads.append(experiment + named + fewer_epochs(run))
     rows = [("photos per class", *heads)]
     for photos in sorted({photos for sizes in experiments.values() for photos in sizes}):
         found = [accuracies(sizes.get(photos, [])) for sizes in experiments.values()]
@@ -384,14 +398,13 @@ def beside_published(own, published):
     rows = [("experiment", "article", "published", "yours", "that is")]
     there, of_own = ordered(published), ordered(own)
     for group in of_own:
-        first, epochs, name = group[0], group[0]["epochs"], label(group)
-        if first["experiment"] in ARTICLE and epochs != EPOCHS:
-            name += f", {epochs} epoch{'s' * (epochs != 1)}"
+        first, epochs = group[0], group[0]["epochs"]
+        name = label(group) + fewer_epochs(first)
         compared = _same_setting(first, there)
         values = [run["history"]["val_accuracy"][epochs - 1] for run in compared]
         mine = accuracies(group)
         told = (with_count(values), with_count(mine), verdict(mine, values))
-        rows.append((name, article(first["experiment"]), *told))
+        rows.append((name, "" if fewer_epochs(first) else article(first["experiment"]), *told))
     for experiment, recipes in cells(published).items():
         if experiment not in {group[0]["experiment"] for group in of_own}:
             values = with_count(accuracies(faithful(recipes)))
