@@ -22,7 +22,7 @@
 ##   original    the article's experiments in Keras 1.0.4 itself, on Python 2.7 (hours)
 ##   publish     for maintainers: your runs into results/, both READMEs filled anew
 ##   test        the tests
-##   clean       removes what was made here but photos, records of runs and .venv/
+##   clean       removes what was made here but photos, records, .venv/ and the link to VGG16
 ##
 ## Variables (also from the environment); where one isn't given, the default in brackets
 ##   DATA           a folder with CLASS/, or train/CLASS/ and validation/CLASS/ (data)
