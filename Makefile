@@ -8,8 +8,7 @@
 ##   finetune    experiment 3: VGG16's last block fine-tuned (0.94)
 ##   reproduce   all three with each seed, then their results beside the article's
 ##   report      your runs beside the article's and the published ones
-##   best        beyond the article: VGG16 fed as it was trained, a kernel classifier (0.99,
-##               in minutes)
+##   best        beyond the article: VGG16 fed as it was trained, 0.99 in a few minutes
 ##   predict     the class of each photo in PHOTOS, by the best model at hand
 ##   evaluate    how good that model is on PHOTOS, a folder with CLASS/ subfolders
 ##   export      that model as one .keras file that needs nothing from here
