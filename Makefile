@@ -21,7 +21,7 @@
 ##   original    the article's experiments in Keras 1.0.4 itself, on Python 2.7 (hours)
 ##   publish     for maintainers: your runs into results/, both READMEs filled anew
 ##   test        the tests
-##   clean       removes what was made here but photos, records, .venv/ and the link to VGG16
+##   clean       removes what was made here but photos, records, .venv*/ and the link to VGG16
 ##
 ## Variables (also from the environment); where one isn't given, the default in brackets
 ##   DATA           a folder with CLASS/, or train/CLASS/ and validation/CLASS/ (data)
@@ -118,12 +118,13 @@ app: .venv/requirements-app.txt
 	$(RUN) -m pip install --disable-pip-version-check -c requirements.txt -r requirements-app.txt
 	cp requirements-app.txt $@
 
-preview: $(READY)
+preview: $(if $(PHOTOS),$(VENV),$(READY))
 	$(RUN) scripts/preview.py $(if $(PHOTOS),"$$PHOTOS",$(if $(DATA),"$$DATA")) $(call option,SEED,seed) $(recipe) $(ARGS)
 crossval: $(READY)
 	$(RUN) scripts/crossval.py $(if $(EXPERIMENT),"$$EXPERIMENT") $(run) $(recipe) $(steps) $(vgg16) $(ARGS)
-efficiency: $(READY)  # the features of the photos drawn are parts of those of all photos
-	$(if $(filter-out scratch bottleneck best,$(EXPERIMENT)),$(error EXPERIMENT=$(EXPERIMENT): must be scratch, bottleneck or best))
+# The features of the photos drawn are parts of those of all photos. A wrong EXPERIMENT is refused
+# before these are made.
+efficiency: $(if $(filter efficiency,$(MAKECMDGOALS)),$(if $(filter-out scratch bottleneck best,$(EXPERIMENT)),$(error EXPERIMENT=$(EXPERIMENT): must be scratch, bottleneck or best))) $(READY)
 	$(if $(filter scratch best,$(EXPERIMENT)),,$(RUN) $(with-bottleneck) --unless usable)
 	$(if $(filter scratch bottleneck,$(EXPERIMENT)),,$(RUN) scripts/best.py $(run) $(vgg16) --unless made)
 	$(RUN) scripts/efficiency.py $(run) $(recipe) $(steps) $(vgg16) $(call option,EXPERIMENT,experiment) $(ARGS)
@@ -143,7 +144,7 @@ demo: $(VENV)
 	$(RUN) scripts/draw.py demo/drawings
 	$(MAKE) scratch bottleneck $(drawings) EPOCHS=15
 	$(MAKE) finetune $(drawings) EPOCHS=1
-	@echo; echo '300 drawings, not photos.$(if $(or $(VGG16_WEIGHTS),$(cached)),, "VGG16 random" is untrained, so the last two do badly; give VGG16_WEIGHTS.)'
+	@echo; echo '300 drawings, not photos.$(if $(or $(filter-out random,$(VGG16_WEIGHTS)),$(if $(VGG16_WEIGHTS),,$(cached))),, "VGG16 random" is untrained, so the last two do badly; give VGG16_WEIGHTS.)'
 	@$(RUN) scripts/report.py --data demo/drawings --weights demo/weights
 
 test: $(VENV)

@@ -36,22 +36,25 @@ if __name__ == "__main__":  # mistakes are answered before TensorFlow is importe
 from common import backend  # noqa: F401  first, it sets Keras up
 import numpy as np
 
-from common import features, files, fingerprints, images, kernel, made, recipes, runs, tables, vgg16
+from common import features, files, fingerprints, images, kernel, made, parts, recipes, runs
+from common import tables, vgg16
 from common.cli import InputError
 
 
-def fold_numbers(labels, folds, seed):
+def fold_numbers(labels, prints, folds, seed):
     """The number of each photo's fold, shape (photos,); every class is spread evenly.
 
-    Raises InputError where a class has fewer photos than there are folds.
+    prints: what fingerprints.fingerprints() returned; photos of one picture are in one fold.
+    Raises InputError where a class has too few for each fold.
     """
     random = np.random.default_rng(seed)
     fold = np.empty(len(labels), int)
-    if min(np.bincount(labels)) < folds:
-        raise InputError(f"a class with fewer than {folds} training photos makes no {folds} folds")
     for label in np.unique(labels):
         members = random.permutation(np.flatnonzero(labels == label))
         fold[members] = np.arange(len(members)) % folds
+    fold, _ = fingerprints.keep_together(fold, prints)
+    if any(len(np.unique(fold[labels == label])) < folds for label in np.unique(labels)):
+        raise InputError(f"a class has too few different training photos to make {folds} folds")
     return fold
 
 
@@ -81,7 +84,7 @@ def cross_validate(features, labels, fold, gamma, ridge):
 
 
 def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
-    """The training photos' generator, their features, and what a record says of these.
+    """The training photos' features, and what a record says of these.
 
     size: in pixels. mirrored: see kernel.build_feature_model().
     """
@@ -101,13 +104,13 @@ def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
     way += "_mirrored" if mirrored else ""
     path = weights / "choice" / f"pooled_features_{size}_{way}.npy"
     model = kernel.build_feature_model(base, POOLED_LAYERS, mirrored)
-    return generator, features.save_bottleneck_features(model, generator, path, settings), settings
+    return features.save_bottleneck_features(model, generator, path, settings), settings
 
 
 def of_layers(features, pooled_layers):
     """The part of the features that comes from these of POOLED_LAYERS, as unit vectors."""
-    parts = np.split(features, len(POOLED_LAYERS), axis=1)
-    kept = [parts[POOLED_LAYERS.index(name)] for name in pooled_layers]
+    by_layer = np.split(features, len(POOLED_LAYERS), axis=1)
+    kept = [by_layer[POOLED_LAYERS.index(name)] for name in pooled_layers]
     kept = np.concatenate(kept, axis=1)
     return kept / np.linalg.norm(kept, axis=1, keepdims=True)
 
@@ -125,17 +128,17 @@ def main(arguments, photos, weights):
     sources += [(size, True, imagenet) for size in MIRRORED]
     sources += [(kernel.IMAGE_SIZE[0], False, rescaled)]
     last = POOLED_LAYERS[-1:]
+    generator = images.in_order_generator(photos / "train", parts.ANY_SIZE, 1)
+    prints = fingerprints.fingerprints(generator.filepaths, generator.digests())
+    fold = fold_numbers(generator.classes, prints, FOLDS, arguments.seed)
     seen, ways = [], []  # features; (what a record says, numbers of the features, their layers)
     for size, mirrored, preprocessing in sources:
-        generator, pooled, settings = pooled_features(
+        pooled, settings = pooled_features(
             arguments, photos, weights, size, preprocessing, mirrored
         )
-        fold = fold_numbers(generator.classes, FOLDS, arguments.seed)  # too few are told at once
         way = {"image_size": size, "mirrored": mirrored, "preprocessing": preprocessing}
         ways += [(way, [len(seen)], some) for some in (last, POOLED_LAYERS)]
         seen.append(pooled)
-    prints = fingerprints.fingerprints(generator.filepaths, generator.digests())
-    fold, _ = fingerprints.keep_together(fold, prints)
     for size, other, mirrored in TOGETHER:  # further than best goes
         both = [sources.index((some, mirrored, imagenet)) for some in (size, other)]
         way = {"image_size": size, "mirrored": mirrored, "preprocessing": imagenet}

@@ -6,6 +6,7 @@ on, data/validation for example. Unreadable photos are named on standard error a
 exit status is then 1.
 """
 
+import os
 import sys
 
 from common import cli, division, files, folders, parsers
@@ -72,19 +73,26 @@ def find_photos(folder, names):
 
 
 def warn_of_training_photos(photos, weights):
-    """Tell where photos show what a model in this folder of weights was trained on.
+    """Warn of photos that show what a model in this folder of weights was trained on.
 
-    By their fingerprints, so also in another folder, size or encoding.
+    The very files, or the same pictures, also in another size or encoding.
     """
-    folder = weights / "split" / "train"
-    if not folder.is_dir() and (owner := folders.owner(weights)):
-        folder = owner / "train"
-    trained_on = files.photos_below(folder, quiet=True)
-    pairs = fingerprints.alike(*map(fingerprints.fingerprints, (photos, trained_on)))
-    if both := {photos[here]: trained_on[there] for here, there in pairs}:
+    owner, folder = folders.owner(weights), weights / "split" / "train"
+    if owner and (owner / "train").is_dir() and (owner / "validation").is_dir():
+        folder = owner / "train"  # what is split here is of folders without a division
+    if not folder.is_dir():
+        return
+    trained_on = files.photos_of_classes(folder, quiet=True)
+    real = {os.path.realpath(path): path for path in trained_on}
+    both = {
+        photo: real[os.path.realpath(photo)] for photo in photos if os.path.realpath(photo) in real
+    }
+    pairs = fingerprints.alike(*map(fingerprints.fingerprints, (trained_on, photos)))
+    both |= {photos[here]: trained_on[there] for there, here in pairs}
+    if both:
         print(
             f"warning: {len(both)} of these photos show a picture that the model was trained on, "
-            f"which inflates the result: {fingerprints.in_words(both.items())}",
+            f"which inflates the result: {fingerprints.name_pairs(both.items())}",
             file=sys.stderr,
         )
 

@@ -164,7 +164,7 @@ def main(arguments):
     photos, manifest = {}, fingerprints.read_manifest()
     for split in "train", "validation":
         folder = arguments.data / split
-        paths = files.photos_below(folder)
+        paths = files.photos_of_classes(folder)
         names = [path.relative_to(folder).as_posix() for path in paths]
         digest = fingerprints.data_set_digest(names, files.photo_digests(paths))
         photos[split] = {"photos": len(paths), "sha256": digest}

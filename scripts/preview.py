@@ -52,7 +52,8 @@ def parse(argv=None):
     photo, output = arguments.photo, arguments.output
     if photo.is_dir():
         folder = division.find_parts(photo)[0]["train"]
-        photo = next(iter(files.photos_below(folder)), folder)
+        found = files.photos_of_classes(folder) or files.photos_below(folder)
+        photo = found[0] if found else folder
     if not photo.is_file():
         raise InputError(f"{photo}: no photo there; run `make data`, or name one")
     files.photo_digests([photo])  # raises InputError if it is unreadable

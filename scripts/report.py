@@ -88,7 +88,7 @@ def collect_records(own, results):
     for name, photos in PUBLISHED.items():
         published, added = records.read(results / name), []
         for record in records.read(own / name):
-            if record in published:
+            if record in published or record in added:
                 continue
             if problem := why_unfit(record, photos):
                 print(f"not published from {own / name}: {record.get('run')} ({problem})")
@@ -132,6 +132,7 @@ def merge_json(own, published):
     Of bench.py, the newest of each kind of machine; of choose.py, all, the newest last.
     """
     old, new = read_json(published) or [], read_json(own)
+    old = [old] if isinstance(old, dict) else old  # choice.json, when it held but one
     if new is None or new in old:
         return old
     is_choice = own.name == "choice.json"

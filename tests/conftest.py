@@ -46,7 +46,7 @@ SETTINGS = ("--epochs", 4, "--batch-size", 8, "--seed", 3)
 
 
 @pytest.fixture(autouse=True)
-def kerass_defaults():
+def keras_defaults():
     """Scripts set precision and pooling for their process; each test starts with the defaults."""
     keras.config.set_dtype_policy("float32")
     keras2016.set_pooling("as-printed")
@@ -118,7 +118,7 @@ def example(experiment, accuracy, seed=0, **more):
         "class_indices": {"cats": 0, "dogs": 1},
         "data": ARTICLES,
         "hardware": {"processor": "a processor", "cores": 2, "gpus": []},
-        "seconds_per_epoch": [1.0, 2.0, 9.0],
+        "seconds_per_epoch": [9.0, *[2.0] * (epochs - 1)],
         "history": {"val_accuracy": curve},
         "val_accuracy": accuracy,
         "commit": "0123456789ab",

@@ -232,12 +232,18 @@ def test_copies_of_a_photo_are_in_one_fold(workplace, data, monkeypatch):
     assert all(len(set(fold[10:13])) == 1 < len(set(fold[10:])) for fold in folds) and folds
 
 
-def test_too_few_photos_for_folds_are_told_before_the_second_size(workplace, data):
+def test_too_few_photos_for_folds_are_told_at_once(workplace, data):
     for photo in sorted((data / "train/dogs").iterdir())[4:]:
         photo.unlink()
     workplace.data = data
     assert workplace.status(choose, "--vgg16-weights", "random") == 2
-    assert len(list((workplace.weights / "choice").glob("*.npy"))) == 1
+    assert list((workplace.weights / "choice").iterdir()) == []
+    cats = sorted((data / "train/cats").iterdir())
+    for copy in cats[1:]:
+        shutil.copy(cats[0], copy)
+    assert "too few different training photos" in workplace.error(
+        choose, "--vgg16-weights", "random"
+    )
 
 
 def test_each_fold_is_tested_by_a_classifier_trained_on_the_others():
@@ -245,13 +251,13 @@ def test_each_fold_is_tested_by_a_classifier_trained_on_the_others():
     noise = random.normal(size=(200, 50))
     noise /= np.linalg.norm(noise, axis=1, keepdims=True)
     labels = random.permutation(np.arange(200) % 2)
-    fold = choose.fold_numbers(labels, 5, seed=0)
+    fold = choose.fold_numbers(labels, [None] * len(labels), 5, seed=0)
     for label in 0, 1:
         assert np.bincount(fold[labels == label]).tolist() == [20] * 5
     result = choose.cross_validate(noise, labels, fold, gamma=4.0, ridge=0.01)
     assert 0.35 < result["accuracy"] < 0.65  # seen before, all would be right
-    with pytest.raises(InputError, match="fewer than 101"):
-        choose.fold_numbers(labels, 101, seed=0)
+    with pytest.raises(InputError, match="to make 101 folds"):
+        choose.fold_numbers(labels, [None] * len(labels), 101, seed=0)
     one_hot = np.eye(2)[labels]  # the same as more than two classes are given
     many = choose.cross_validate(noise, one_hot, fold, gamma=4.0, ridge=0.01)
     for name in "accuracy", "mean_squared_error":
@@ -332,6 +338,9 @@ def test_fewer_photos_are_listed_beside_all():
     table = tables.label_efficiency_table(selection.by_photos(fewer, [example("best", 0.99)]))
     assert cells(table)[0] == ["photos per class", "best"]
     assert cells(table)[2:] == [["25", "0.850 ± 0.071 (2)"], ["1,000", "0.990 (1)"]]
+    short = [example("scratch", 0.6, epochs=2, recipe="as-printed", photos_per_class=25)]
+    table = tables.label_efficiency_table(selection.by_photos(short))
+    assert cells(table)[0] == ["photos per class", "scratch (as-printed), 2 epochs"]
 
 
 def test_features_without_mirror_images_are_not_used_for_mirrored_ones(
@@ -350,17 +359,14 @@ def test_features_without_mirror_images_are_not_used_for_mirrored_ones(
     assert "mirrored" in tables.label([mirrored]) and "mirrored" not in tables.label([before])
 
 
-def test_fewer_photos_are_those_of_the_faithful_recipe_once_there_are_such_runs():
+def test_fewer_photos_are_those_of_the_faithful_recipe():
     few = {"photos_per_class": 25, "drawn_from": ARTICLES}
     drawn = [example("scratch", 0.5, n, recipe="constants", **few) for n in range(2)]
+    drawn.append(example("scratch", 0.6, **few))
     articles = selection.cells([example("scratch", 0.8), example("bottleneck", 0.9)])
-
-    def found(drawn):
-        of_scratch = selection.fewer_photos(drawn, [], articles)["scratch"]
-        return {photos: tables.accuracies(runs) for photos, runs in of_scratch.items()}
-
-    assert found(drawn) == {25: [0.5, 0.5]}
-    assert found([*drawn, example("scratch", 0.6, **few)]) == {25: [0.6], 1000: [0.8]}
+    found = selection.fewer_photos(drawn, [], articles)["scratch"]
+    accuracies = {photos: tables.accuracies(runs) for photos, runs in found.items()}
+    assert accuracies == {25: [0.6], 1000: [0.8]}
 
 
 def test_fewer_photos_of_best_are_those_of_its_settings_of_today():

@@ -50,7 +50,7 @@ def test_crossval_resumes(workplace, scripts_in_this_process, in_its_own_process
     options = ("scratch", "--folds", 2, "--epochs", 1)
     assert workplace.status(crossval, *options) == 0
     table = workplace.capsys.readouterr().out.splitlines()[-1]
-    assert "| 2     | 16" in table
+    assert table.startswith("| scratch, 1 epoch | faithful") and "| 2     | 16" in table
     path = workplace.weights / "crossval.jsonl"
     first, second = records.read(path)
     assert (first["fold"], second["fold"], first["folds"]) == (0, 1, 2)

@@ -102,7 +102,7 @@ def test_make_alone_is_help_on_every_target_and_variable(make):
             "data; bottleneck --unless usable; best --unless made; efficiency --epochs 2"
         ),
         "efficiency EXPERIMENT=best": "data; best --unless made; efficiency --experiment best",
-        "preview PHOTOS='my cat.jpg' DATA=own": "preview my cat.jpg",
+        "preview PHOTOS='my cat.jpg'": "preview my cat.jpg",
         "efficiency EXPERIMENT=scratch": "data; efficiency --experiment scratch",
         "crossval EXPERIMENT=scratch ARGS='--folds 3'": "data; crossval scratch --folds 3",
         "original SEEDS=3 PYTHON27=py": "data; original --seeds 3 --python27 py",
@@ -138,7 +138,7 @@ def test_wrong_values_and_failures_stop_make(make):
         make("reproduce", wrong, status=2)
         assert "must be whole numbers" in make.output
     assert len(make("scratch", FAIL="data", status=2)) == 1
-    make("efficiency", "EXPERIMENT=finetune", status=2)
+    assert make("efficiency", "EXPERIMENT=finetune", status=2) == []
     assert "EXPERIMENT=finetune: must be scratch, bottleneck or best" in make.output
     assert make("scratch", "EPOCH=3", status=2) == []
     assert "no such variable: EPOCH;" in make.output
@@ -192,7 +192,7 @@ def test_a_linked_environment_is_not_emptied(make):
 def test_clean_keeps_photos_records_and_what_is_committed(make):
     kept = [
         *("weights/README.md", "weights/runs.jsonl", "weights/bench.json"),
-        *("weights/mine/runs.jsonl", "weights/mine/photos.txt", "weights/mine/vgg16.h5"),
+        *("weights/mine/runs.jsonl", "weights/mine/photos.txt"),
         *("data/train/cats/cat.0.jpg", "data/photos.json"),
     ]
     gone = [
@@ -204,10 +204,12 @@ def test_clean_keeps_photos_records_and_what_is_committed(make):
     for name in [*kept, *gone]:
         (make.folder / name).parent.mkdir(parents=True, exist_ok=True)
         (make.folder / name).touch()
+    (make.folder / "weights/vgg16.h5").symlink_to("weights of somebody who unplugged his disk")
     make("clean")
+    assert (make.folder / "weights/vgg16.h5").is_symlink()
     assert all((make.folder / name).exists() for name in kept)
     assert not any((make.folder / name).exists() for name in gone)
     left = {path.name for path in (make.folder / "weights").iterdir()}
-    assert left == {"README.md", "runs.jsonl", "bench.json", "mine"}
+    assert left == {"README.md", "runs.jsonl", "bench.json", "vgg16.h5", "mine"}
     assert not (make.folder / "weights/mine/split").exists()
     assert (make.folder / ".venv").exists()

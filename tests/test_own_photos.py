@@ -18,8 +18,8 @@ import predict
 import pytest
 import scratch
 import small
-from common import answers, cli, division, files, folders, images, networks, parsers, plots
-from common import records, tables, vgg16
+from common import answers, cli, division, files, folders, images, kernel, networks, parsers
+from common import plots, records, tables, vgg16
 from common.cli import InputError
 from conftest import SMALL, full_disk
 from PIL import Image, ImageDraw
@@ -225,6 +225,28 @@ def test_evaluate_warns_about_training_photos(trained, shapes, start, monkeypatc
         f"other.jpg = {trained}/{photos[0]}"
         in start(evaluate, "--weights", trained, other.parents[1])[2]
     )
+
+
+def test_training_photos_are_known_without_a_fingerprint_and_through_links(tmp_path, capsys):
+    """Plain pictures are known by their files; class folders may be links; or there is nothing."""
+    weights, there = tmp_path / "weights", tmp_path / "there"
+    weights.mkdir()
+    for kind in "a", "b":
+        (there / kind).mkdir(parents=True)
+        Image.new("RGB", (60, 60), "grey").save(there / kind / f"{kind}.jpg")
+        for part in "train", "validation":
+            (tmp_path / "data" / part).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "data" / part / kind).symlink_to(there / kind)
+    photos = files.photos_of_classes(there)
+    evaluate.warn_of_training_photos(photos, weights)
+    assert capsys.readouterr().err == ""
+    (weights / "any.h5").touch()
+    (weights / folders.NOTE).write_text(str(tmp_path / "data"))
+    stale = weights / "split" / "train" / "a"  # from when there was no validation/
+    stale.mkdir(parents=True)
+    evaluate.warn_of_training_photos(photos, weights)
+    assert "warning: 2 of these" in capsys.readouterr().err
+    assert kernel.preprocessing(tmp_path / "data" / "train")["upright"]
 
 
 @pytest.mark.parametrize("script, option", [(predict, "--csv"), (evaluate, "--sheet")])

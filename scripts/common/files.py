@@ -119,6 +119,11 @@ def photos_below(folder, quiet=False):
     return photos + [Path(error.filename) for error in unread]
 
 
+def photos_of_classes(folder, quiet=False):
+    """photos_below() of each class folder, also where that is a link."""
+    return [path for of_class in class_folders(folder) for path in photos_below(of_class, quiet)]
+
+
 def refuse_folders(paths):
     """Raise InputError if one of what photos_below() returned is a folder that can't be read."""
     for path in paths:

@@ -97,10 +97,11 @@ def _signs(prints):
 def are_of_the_article(paths):
     """Whether these are pictures of the article's, by 20 of them."""
     some = fingerprints(paths[:: max(1, len(paths) // 20)])
-    return len({*alike(some, [known for _, known in read_manifest().values()])[:, 0]}) == len(some)
+    known = [fingerprint for _, fingerprint in read_manifest().values()]
+    return 0 < len(some) == len({*alike(some, known)[:, 0]})
 
 
-def in_words(pairs):
+def name_pairs(pairs):
     """The first of these pairs of photos that are alike, for a message."""
     named = [f"{one} = {other}" for one, other in pairs]
     return ", ".join(named[:3] + ["..."] * (len(named) > 3))

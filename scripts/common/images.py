@@ -142,7 +142,7 @@ def describe(train_generator, validation_generator):
     if both and not fingerprints.are_the_articles(description, fingerprints.read_manifest()):
         print(
             f"warning: {len(both)} validation photos show the picture of a training photo, which "
-            f"inflates the result: {fingerprints.in_words(both)}",
+            f"inflates the result: {fingerprints.name_pairs(both)}",
             file=sys.stderr,
         )
     return description

@@ -30,7 +30,7 @@ def preprocessing(folder):
 
     folder: holds the classes to train on.
     """
-    paths = files.photos_below(folder, quiet=True)
+    paths = files.photos_of_classes(folder, quiet=True)
     return PREPROCESSING | ({} if fingerprints.are_of_the_article(paths) else {"upright": True})
 
 

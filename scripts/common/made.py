@@ -114,11 +114,7 @@ def _now(experiment, arguments, photos, weights):
 def _photos(photos):
     """{"train": paths, "validation": paths} of the photos in the folders of the classes."""
     return {
-        split: [
-            path
-            for of_class in files.class_folders(photos / split)
-            for path in files.photos_below(of_class, quiet=True)
-        ]
+        split: files.photos_of_classes(photos / split, quiet=True)
         for split in ("train", "validation")
         if (photos / split).is_dir()
     }

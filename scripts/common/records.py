@@ -93,6 +93,8 @@ def problem(record):
             return "an accuracy that is none"
         if len(curve) != record["epochs"] or record["val_accuracy"] != curve[-1]:
             return "val_accuracy is not that of the last epoch"
+        if len(record["seconds_per_epoch"]) != record["epochs"]:
+            return "not the seconds of each epoch"
     return None
 
 

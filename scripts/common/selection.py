@@ -125,7 +125,7 @@ def original_runs(runs):
     return {experiment: list(runs.values()) for experiment, runs in result.items()}
 
 
-def free(run):
+def may_differ(run):
     """The settings in which runs in one row of fewer photos may differ."""
     return ["photos"] + (["batch_size"] if run["experiment"] == "best" else [])  # best's memory
 
@@ -141,7 +141,7 @@ def by_photos(drawn, whole=()):
     for run, photos in sizes:
         runs = result[run["experiment"]].setdefault(photos, {})
         first = next(iter(runs.values()), run)
-        some, other = (records.setting(r, but=free(r)) for r in (first, run))
+        some, other = (records.setting(r, but=may_differ(r)) for r in (first, run))
         if some != other:
             raise InputError(
                 f"two settings claim to be {run['experiment']} with {photos} photos per class; "
@@ -158,7 +158,7 @@ def by_photos(drawn, whole=()):
 def fewer_photos(drawn, runs, articles):
     """by_photos() of efficiency.py's runs that are as the article's, with those of all.
 
-    Of the faithful recipe, if there are such runs; of best, with its settings of today.
+    Of the faithful recipe; of best, with its settings of today.
     """
     drawn = [
         run
@@ -166,16 +166,14 @@ def fewer_photos(drawn, runs, articles):
         if run.get("vgg16_weights", "imagenet") == "imagenet"
         and (run["experiment"] == "best" or is_whole(run))
     ]
-    recipes = {records.recipe(run) for run in drawn} - {"best"}
-    recipe = min(recipes, key=list(RECIPES).index, default=None)
     whole = best_runs(runs, articles)[:1]
-    of_best = {records.setting(run, but=free(run)) for run in whole}
+    of_best = {records.setting(run, but=may_differ(run)) for run in whole}
     for experiment in "scratch", "bottleneck":
-        whole += articles[experiment].get(recipe, [])
+        whole += faithful(articles[experiment])
     drawn = [
         run
         for run in drawn
-        if records.recipe(run) == recipe or records.setting(run, but=free(run)) in of_best
+        if records.recipe(run) == "faithful" or records.setting(run, but=may_differ(run)) in of_best
     ]
     return by_photos(drawn, whole) if drawn else {}
 

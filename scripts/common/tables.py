@@ -3,6 +3,9 @@
 The result of a run is the validation accuracy after its last epoch. Runs that differ in
 nothing but the seed make one row: mean ± standard deviation over the seeds. The interval is
 the 95 % that the number of validation photos allows (Wilson's).
+
+articles, in what follows, are what selection.cells() returned, original what
+selection.original_runs() did.
 """
 
 import functools
@@ -114,7 +117,7 @@ def place(run):
     return f"{hardware['cores']} core{plural}, {hardware['processor']}"
 
 
-def fewer_epochs(run):
+def other_epochs(run):
     """What follows the name of runs with other epochs than the article's."""
     epochs = run["epochs"]
     other = run["experiment"] in ARTICLE and epochs != EPOCHS
@@ -174,10 +177,7 @@ def every_setting(runs):
 
 
 def headline(articles, original):
-    """The faithful runs, beside the article's and Keras 1.0.4's.
-
-    original: as original_runs() returns them.
-    """
+    """The faithful runs, beside the article's and Keras 1.0.4's."""
     head = ("experiment", "article 2016", "Keras 1.0.4", "here", "difference", "95 %")
     rows = [(*head, "minutes", "on a GPU")]
     places = {}  # in order
@@ -251,7 +251,7 @@ def crossvalidation(runs):
         right = sum(a * n for a, n in zip(accuracies(runs), tested, strict=True))
         rows.append(
             (
-                first["experiment"] + mirrored(first) + fewer_epochs(first),
+                first["experiment"] + mirrored(first) + other_epochs(first),
                 records.recipe(first),
                 in_words(precision(first)),
                 f"{len(runs)} of {folds}" if len(runs) < folds else f"{folds}",
@@ -292,13 +292,13 @@ def choice_table(choice):
 
 
 def label_efficiency_table(experiments):
-    """What by_photos() returned."""
+    """What selection.by_photos() returned."""
     heads = []
     for experiment, sizes in experiments.items():
         run = next(iter(sizes.values()))[0]
         recipe = records.recipe(run)
         named = f" ({recipe})" * (recipe not in ("faithful", "best"))
-        heads.append(experiment + named + fewer_epochs(run))
+        heads.append(experiment + named + other_epochs(run))
     rows = [("photos per class", *heads)]
     for photos in sorted({photos for sizes in experiments.values() for photos in sizes}):
         found = [accuracies(sizes.get(photos, [])) for sizes in experiments.values()]
@@ -307,7 +307,7 @@ def label_efficiency_table(experiments):
 
 
 def hard_photos_table(photos):
-    """These of what hard_photos() returned."""
+    """These of what selection.hard_photos() returned."""
     rows = [("photo", *(f"{experiment}: wrong, P(dog)" for experiment in ARTICLE))]
     for name, looks in photos:
         told = {e: f"{wrong} of {count}, {dog:.2f}" for e, (wrong, count, dog) in looks.items()}
@@ -399,12 +399,13 @@ def beside_published(own, published):
     there, of_own = ordered(published), ordered(own)
     for group in of_own:
         first, epochs = group[0], group[0]["epochs"]
-        name = label(group) + fewer_epochs(first)
+        other = other_epochs(first)
         compared = _same_setting(first, there)
         values = [run["history"]["val_accuracy"][epochs - 1] for run in compared]
         mine = accuracies(group)
         told = (with_count(values), with_count(mine), verdict(mine, values))
-        rows.append((name, "" if fewer_epochs(first) else article(first["experiment"]), *told))
+        compared_with = "" if other else article(first["experiment"])
+        rows.append((label(group) + other, compared_with, *told))
     for experiment, recipes in cells(published).items():
         if experiment not in {group[0]["experiment"] for group in of_own}:
             values = with_count(accuracies(faithful(recipes)))

@@ -218,7 +218,7 @@ class PhotoIterator(keras_image.DirectoryIterator):
     """Keras's, but it keeps PHOTO_CACHE bytes of decoded and resized photos, as uint8.
 
     Hidden files and folders, such as thumbnails, are ignored, and photos have more endings: see
-    files.photos_below(). upright: see decode().
+    files.photos_of_classes(). upright: see decode().
     """
 
     white_list_formats = files.PHOTO_ENDINGS
@@ -226,8 +226,7 @@ class PhotoIterator(keras_image.DirectoryIterator):
     def __init__(self, directory, image_data_generator, upright=False, **options):
         super().__init__(directory, image_data_generator, **options)
         self.upright = upright
-        folders = files.class_folders(Path(directory))  # which may be links
-        photos = {path for folder in folders for path in files.photos_below(folder)}
+        photos = {*files.photos_of_classes(Path(directory))}
         is_photo = np.array([Path(path) in photos for path in self.filepaths], bool)
         files.refuse_folders(sorted(photos))
         self.filenames = list(itertools.compress(self.filenames, is_photo))
