@@ -5,6 +5,8 @@ import os
 import h5py
 import keras
 import pytest
+
+import bottleneck
 from common import folders, vgg16
 from common.cli import InputError
 
@@ -39,8 +41,14 @@ def test_other_files_are_refused_without_warnings(tmp_path, recwarn):
         with pytest.raises(InputError, match=r"not the weights of VGG16 without its top"):
             vgg16.convolutional_base(path, SIZE)
     with pytest.raises(InputError, match="no such file"):
-        vgg16.convolutional_base(tmp_path / "missing.h5", SIZE)
+        vgg16.load(tmp_path / "missing.h5", tmp_path, SIZE)
     assert not [warning for warning in recwarn if warning.category is UserWarning]
+
+
+def test_a_missing_file_is_told_before_the_photos_are_read(workplace, data):
+    workplace.data = data
+    next((data / "train/cats").iterdir()).write_bytes(b"broken")
+    assert "gone.h5: no such file" in workplace.error(bottleneck, "--vgg16-weights", "gone.h5")
 
 
 def test_a_failed_download_says_what_to_do(monkeypatch):

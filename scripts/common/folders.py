@@ -129,12 +129,15 @@ def vgg16_weights(given, weights):
     """VGG16's weights: those given, else the file used last, else "imagenet".
 
     given: a file's path, "imagenet", "random", or None. weights: the folder of weights; other
-    data sets also use the file last used in weights/. Raises InputError if that is gone.
+    data sets also use the file last used in weights/. Raises InputError if there is no such file.
     """
     if given in ("imagenet", "random"):
         return given
     if given is not None:
-        return str(cli.path(str(given)).resolve())
+        file = cli.path(str(given)).resolve()
+        if not file.is_file():
+            raise InputError(f"{file}: no such file; VGG16's weights are expected there")
+        return str(file)
     for link in weights / VGG16, WEIGHTS / VGG16:
         if link.is_symlink():
             if not link.is_file():

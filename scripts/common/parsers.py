@@ -97,6 +97,8 @@ def parse(parser, argv=None, experiment=None):
         if made.is_made(experiment, MODELS[experiment], arguments, photos, weights):
             print(f"{weights / MODELS[experiment]} is up to date.")
             sys.exit()
+    if hasattr(arguments, "vgg16_weights"):  # a missing file is told before the photos are read
+        folders.vgg16_weights(arguments.vgg16_weights, weights)
     return arguments, photos, weights
 
 

@@ -8,7 +8,6 @@ import hashlib
 import sys
 import textwrap
 import warnings
-from pathlib import Path
 
 import keras
 from keras import layers
@@ -68,8 +67,6 @@ def convolutional_base(weights, image_size):
                 kernel, _ = layer.weights
                 kernel.assign(keras.initializers.HeNormal(seed=seed)(kernel.shape))
         return base
-    if weights != "imagenet" and not Path(weights).is_file():
-        raise InputError(f"{weights}: no such file; VGG16's weights are expected there")
     try:
         # Before refusing a file, Keras warns about every layer.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
