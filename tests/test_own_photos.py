@@ -577,6 +577,7 @@ def test_a_disk_without_links_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "symlink_to", refuse)
     with pytest.raises(InputError, match=r"can't make links .* a folder on another disk"):
         folders.photos_and_weights(tmp_path / "data", tmp_path / "weights")
+    (tmp_path / "vgg16.h5").touch()
     folders.remember_vgg16(tmp_path / "vgg16.h5", tmp_path / "weights")  # is only not remembered
 
 
