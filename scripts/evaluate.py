@@ -91,8 +91,8 @@ def warn_of_training_photos(photos, weights):
     both |= {photos[here]: trained_on[there] for there, here in pairs}
     if both:
         print(
-            f"warning: {len(both)} of these photos show a picture that the model was trained on, "
-            f"which inflates the result: {fingerprints.name_pairs(both.items())}",
+            "warning: pictures that the model was trained on inflate the result, "
+            f"{len(both)} of these {len(photos)}: {fingerprints.name_pairs(both.items())}",
             file=sys.stderr,
         )
 

@@ -220,7 +220,7 @@ def test_evaluate_warns_about_training_photos(trained, shapes, start, monkeypatc
     found = (shapes, len(photos)), ("split/train", len(photos)), (tmp_path / "other", 1)
     for folder, count in (*found, ("split/validation", 0)):
         _, _, err = start(evaluate, "--weights", trained, folder)
-        assert (f"warning: {count} of these" in err) == bool(count) == ("trained on" in err)
+        assert (f"result, {count} of these" in err) == bool(count) == ("warning: pictures" in err)
     assert (
         f"other.jpg = {trained}/{photos[0]}"
         in start(evaluate, "--weights", trained, other.parents[1])[2]
@@ -245,7 +245,10 @@ def test_training_photos_are_known_without_a_fingerprint_and_through_links(tmp_p
     stale = weights / "split" / "train" / "a"  # from when there was no validation/
     stale.mkdir(parents=True)
     evaluate.warn_of_training_photos(photos, weights)
-    assert "warning: 2 of these" in capsys.readouterr().err
+    assert (
+        "warning: pictures that the model was trained on inflate the result, 2 of these 2: "
+        in capsys.readouterr().err
+    )
     assert kernel.preprocessing(tmp_path / "data" / "train")["upright"]
 
 
