@@ -83,10 +83,11 @@ def cross_validate(features, labels, fold, gamma, ridge):
     }
 
 
-def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
+def pooled_features(arguments, photos, described, weights, size, preprocessing, mirrored):
     """The training photos' features, and what a record says of these.
 
-    size: in pixels. mirrored: see kernel.build_feature_model().
+    described: what a record says of the photos. size: in pixels. mirrored: see
+    kernel.build_feature_model().
     """
     generator = images.in_order_generator(
         photos / "train", (size, size), arguments.batch_size, preprocessing
@@ -98,7 +99,7 @@ def pooled_features(arguments, photos, weights, size, preprocessing, mirrored):
         "mirrored": mirrored,
         "precision": runs.set_precision(arguments.precision),
         **description,
-        "data": {"train": fingerprints.describe(generator.filenames, generator.digests())},
+        "data": {"train": described},
     }
     way = "imagenet" if "mode" in preprocessing else "rescaled"
     way += "_mirrored" if mirrored else ""
@@ -129,12 +130,14 @@ def main(arguments, photos, weights):
     sources += [(kernel.IMAGE_SIZE[0], False, rescaled)]
     last = POOLED_LAYERS[-1:]
     generator = images.in_order_generator(photos / "train", parts.ANY_SIZE, 1)
-    prints = fingerprints.fingerprints(generator.filepaths, generator.digests())
+    digests = generator.digests()
+    described = fingerprints.describe(generator.filenames, digests)
+    prints = fingerprints.fingerprints(generator.filepaths, digests)
     fold = fold_numbers(generator.classes, prints, FOLDS, arguments.seed)
     seen, ways = [], []  # features; (what a record says, numbers of the features, their layers)
     for size, mirrored, preprocessing in sources:
         pooled, settings = pooled_features(
-            arguments, photos, weights, size, preprocessing, mirrored
+            arguments, photos, described, weights, size, preprocessing, mirrored
         )
         way = {"image_size": size, "mirrored": mirrored, "preprocessing": preprocessing}
         ways += [(way, [len(seen)], some) for some in (last, POOLED_LAYERS)]
@@ -156,7 +159,7 @@ def main(arguments, photos, weights):
         "folds": FOLDS,
         "seed": arguments.seed,
         **{name: settings[name] for name in ("precision", "vgg16_weights", "vgg16_sha256")},
-        "photos": settings["data"]["train"],
+        "photos": described,
         "versions": made.versions(),
         "commit": commit,
         "finished": runs.now(),

@@ -84,9 +84,7 @@ def warn_of_training_photos(photos, weights):
         return
     trained_on = files.photos_of_classes(folder, quiet=True)
     real = {os.path.realpath(path): path for path in trained_on}
-    both = {
-        photo: real[os.path.realpath(photo)] for photo in photos if os.path.realpath(photo) in real
-    }
+    both = {photo: real[path] for photo in photos if (path := os.path.realpath(photo)) in real}
     pairs = fingerprints.alike(*map(fingerprints.fingerprints, (trained_on, photos)))
     both |= {photos[here]: trained_on[there] for there, here in pairs}
     if both:

@@ -166,9 +166,8 @@ def main(arguments):
         folder = arguments.data / split
         paths = files.photos_of_classes(folder)
         names = [path.relative_to(folder).as_posix() for path in paths]
-        digest = fingerprints.data_set_digest(names, files.photo_digests(paths))
-        photos[split] = {"photos": len(paths), "sha256": digest}
-        if digest != fingerprints.manifest_digest(manifest, split):
+        photos[split] = fingerprints.describe(names, files.photo_digests(paths))
+        if photos[split]["sha256"] != fingerprints.manifest_digest(manifest, split):
             raise InputError(f"{folder}: not the article's photos; run `make data`")
     pip = [VENV / "bin" / "pip", "freeze"]
     listed = subprocess.run(pip, env=environment(), capture_output=True, text=True).stdout
